@@ -1,0 +1,77 @@
+# Every command of the project; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+
+# The Python 3.11 that the environment is made from. It is asked for its own path because the
+# python3.11 of a version manager may exist and yet refuse to run.
+PYTHON ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || command -v python3)
+VENV := $(or $(PHI3_VENV),.venv)
+ARGS ?=
+
+INSTALL = $(PYTHON) scripts/install.py
+RUN = $(VENV)/bin/python -m
+# `make serve PORT=80` gives the service PHI3_PORT=80. Only what stands on the command line counts:
+# many shells export a HOST that names the machine.
+given = $(if $(findstring command,$(origin $(1))),PHI3_$(1)='$($(1))')
+
+.PHONY: help
+help: ## This list
+	@echo "make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## Install the service into .venv (or $PHI3_VENV); done by every target that needs it
+	@$(INSTALL)
+
+.PHONY: install-dev
+install-dev: ## Install it with everything that tests and checks need
+	@$(INSTALL) --dev
+
+.PHONY: serve
+serve: install ## Serve on port 11403, Ctrl-C to stop: PORT= HOST= MODEL=
+	@trap : INT; \
+	env $(call given,PORT) $(call given,HOST) $(call given,MODEL) $(VENV)/bin/phi3-bento serve $(ARGS) \
+	    || { code=$$?; [ $$code = 130 ] || exit $$code; }
+
+.PHONY: test
+test: install-dev ## Run all tests: ARGS= goes to pytest
+	$(RUN) pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: install-dev ## Run the tests that need no engine
+	$(RUN) pytest -m "not engine" $(ARGS)
+
+.PHONY: check
+check: install-dev ## Check style, types, import directions and generated pages
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/phi3-bento docs --check
+
+.PHONY: format
+format: install-dev ## Format the code and mend what can be mended
+	$(RUN) ruff check --fix-only --quiet .
+	$(RUN) ruff format .
+
+.PHONY: docs
+docs: install ## Write the generated pages again
+	$(VENV)/bin/phi3-bento docs
+
+.PHONY: demo-model
+demo-model: install ## Train the bundled demo model again
+	$(RUN) phi3_bento.models.demo.train $(ARGS)
+
+.PHONY: bento
+bento: install ## Build the Bento
+	$(RUN) bentoml build $(ARGS)
+
+.PHONY: lock
+lock: install-dev ## Compile pyproject.toml's pins into requirements/: ARGS=--upgrade
+	UV='$(VENV)/bin/uv' scripts/lock.sh $(ARGS)
+
+.PHONY: clean
+clean: ## Remove caches and build outputs; .venv stays
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . \( -path ./.venv -o -path ./.git \) -prune -o -name __pycache__ -type d -exec rm -rf {} +

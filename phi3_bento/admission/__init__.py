@@ -1,0 +1,1 @@
+"""Stage 1: may this come in, and what exactly is it?"""

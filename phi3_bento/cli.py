@@ -1,0 +1,104 @@
+"""The command line: `phi3-bento …`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from phi3_bento import __version__
+from phi3_bento.app import BLOCK_TOKENS
+from phi3_bento.engine.budget import GIB, MIB, plan_memory
+from phi3_bento.errors import StartFailure
+from phi3_bento.launcher import Launch, check_port, find_service_file, serve
+from phi3_bento.models.source import find_model
+from phi3_bento.reference import stale_pages, write_pages
+from phi3_bento.settings import Settings, load_settings
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+cli = typer.Typer(
+    help="Phi-3-Mini behind the OpenAI API, on two CPU cores and 8 GB of memory.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    cli()
+
+
+@cli.command("serve")
+def serve_command(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what BentoML and vLLM print.")
+    ] = False,
+) -> None:
+    """Serve the model in the foreground; settings come from PHI3_* in the environment.
+
+    Example: PHI3_PORT=8000 phi3-bento serve
+    """
+    try:
+        settings = load_settings()
+        check_port(settings.host, settings.port)
+        _say(_describe(settings))
+        launch = Launch(settings, find_service_file())
+        code = serve(launch, say=_say, verbose=verbose)
+    except StartFailure as error:
+        _fail(error.message)
+    raise typer.Exit(code)
+
+
+@cli.command("docs")
+def docs_command(
+    check: Annotated[
+        bool, typer.Option(help="Only tell whether the pages are up to date.")
+    ] = False,
+    directory: Annotated[Path, typer.Option(help="Where the pages are.")] = Path("docs"),
+) -> None:
+    """Make the reference pages (settings, metrics, errors) from the code."""
+    if not check:
+        for path in write_pages(directory):
+            _say(f"Wrote {path}.")
+    elif stale := stale_pages(directory):
+        _fail(f"Out of date: {', '.join(map(str, stale))}. Run: make docs")
+
+
+@cli.command("version")
+def version_command() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _describe(settings: Settings) -> str:
+    """What will be served, after the checks that need no engine."""
+    if settings.engine == "echo":
+        return "The echo engine: no model, it repeats the prompt."
+    source = find_model(
+        settings.model, data_dir=settings.data_dir, served_name=settings.served_name
+    )
+    plan = plan_memory(
+        source.shape,
+        memory_bytes=int(settings.memory),
+        max_sequences=settings.max_sequences,
+        block_tokens=BLOCK_TOKENS,
+        max_context_tokens=settings.max_context_tokens,
+    )
+    return (
+        f"{source.name}: weights {plan.weights_bytes / MIB:.0f} MiB, KV cache "
+        f"{plan.kv_bytes / MIB:.0f} MiB, context {plan.context_tokens} tokens, "
+        f"in {plan.total_bytes / GIB:.0f} GiB of memory."
+    )
+
+
+def _say(message: str) -> None:
+    typer.echo(message)
+    sys.stdout.flush()
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"phi3-bento: {message}", err=True)
+    raise typer.Exit(EXIT_FAILURE)

@@ -1,0 +1,82 @@
+"""Divide the memory of the service: what the KV cache may have, and how long a context fits it."""
+
+from dataclasses import dataclass
+
+from phi3_bento.errors import StartFailure
+
+MIB = 2**20
+GIB = 2**30
+
+PROCESSES_BYTES = 2_100 * MIB
+"""BentoML's two processes, EngineCore and the vLLM worker without weights and cache, as resident
+memory: measured with the demo model (docs/performance.md) and rounded up."""
+
+MIN_KV_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a decoder, from its config.json."""
+
+    layers: int
+    kv_heads: int
+    head_size: int
+    max_context_tokens: int
+    weights_bytes: int
+    kv_element_bytes: int = 2
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Keys and values of one token over all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_size * self.kv_element_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """How the memory is divided; bytes."""
+
+    total_bytes: int
+    weights_bytes: int
+    processes_bytes: int
+    kv_bytes: int
+    context_tokens: int
+
+
+def plan_memory(
+    shape: ModelShape,
+    *,
+    memory_bytes: int,
+    max_sequences: int,
+    block_tokens: int,
+    max_context_tokens: int | None = None,
+) -> MemoryPlan:
+    """Give the KV cache what weights and processes leave, and no more than it could ever use.
+
+    Raises `StartFailure` when the model, or the asked-for context, does not fit.
+    """
+    left = memory_bytes - shape.weights_bytes - PROCESSES_BYTES
+    if left < MIN_KV_BYTES:
+        needed = shape.weights_bytes + PROCESSES_BYTES + MIN_KV_BYTES
+        raise StartFailure(
+            f"The model needs {needed / GIB:.1f} GiB (weights {shape.weights_bytes / GIB:.1f}, "
+            f"processes {PROCESSES_BYTES / GIB:.1f}, the smallest KV cache), and PHI3_MEMORY is "
+            f"{memory_bytes / GIB:.1f} GiB. Serve a smaller or quantised model, or raise "
+            "PHI3_MEMORY if the machine has more."
+        )
+    longest = min(max_context_tokens or shape.max_context_tokens, shape.max_context_tokens)
+    useful = shape.kv_bytes_per_token * (longest + block_tokens) * max_sequences
+    kv_bytes = min(left, max(useful, MIN_KV_BYTES))
+    fitting = kv_bytes // shape.kv_bytes_per_token // block_tokens * block_tokens
+    if not fitting or (max_context_tokens is not None and fitting < longest):
+        raise StartFailure(
+            f"A context of {longest} tokens does not fit: the KV cache has {kv_bytes / GIB:.2f} "
+            f"GiB, which holds {fitting} tokens. Lower PHI3_MAX_CONTEXT_TOKENS or raise "
+            "PHI3_MEMORY."
+        )
+    return MemoryPlan(
+        total_bytes=memory_bytes,
+        weights_bytes=shape.weights_bytes,
+        processes_bytes=PROCESSES_BYTES,
+        kv_bytes=kv_bytes,
+        context_tokens=min(longest, fitting),
+    )

@@ -1,0 +1,240 @@
+"""vLLM in this process's event loop, and its own OpenAI serving layer, as an `Engine`.
+
+The only file that imports vllm, and the only one to change when vLLM changes. Its environment
+(`engine/environment.py`) must be set before this file is imported.
+"""
+
+import asyncio
+import time
+from argparse import Namespace
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.datastructures import State as StarletteState
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.serve import create_error_response
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeRequest
+from vllm.exceptions import VLLMError
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from phi3_bento.core import Health, Job, ModelCard, Operation, State
+from phi3_bento.engine.failures import failure_from_status, failure_from_validation
+from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
+
+_REQUESTS: dict[Operation, TypeAdapter[Any]] = {
+    Operation.CHAT: TypeAdapter(ChatCompletionRequest),
+    Operation.COMPLETION: TypeAdapter(CompletionRequest),
+    Operation.TOKENIZE: TypeAdapter(TokenizeRequest),
+    Operation.DETOKENIZE: TypeAdapter(DetokenizeRequest),
+}
+_EVENT_PREFIX = "data: "
+_END_OF_STREAM = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class VllmOptions:
+    """What the engine is started with; token counts and bytes."""
+
+    model: Path
+    name: str
+    dtype: str
+    context_tokens: int
+    kv_bytes: int
+    max_sequences: int
+    prefill_chunk_tokens: int
+    block_tokens: int
+    eager: bool
+    stall_limit_s: float
+    drain_limit_s: float
+
+    def arguments(self) -> list[str]:
+        """The same in the words of vLLM's command line."""
+        flags = ["--enforce-eager"] if self.eager else []
+        return [
+            *("--model", str(self.model), "--served-model-name", self.name),
+            *("--dtype", self.dtype, "--max-model-len", str(self.context_tokens)),
+            *("--kv-cache-memory-bytes", str(self.kv_bytes)),
+            *("--block-size", str(self.block_tokens), "--enable-prefix-caching"),
+            *("--max-num-seqs", str(self.max_sequences)),
+            *("--max-num-batched-tokens", str(self.prefill_chunk_tokens)),
+            *("--enable-chunked-prefill", "--enable-prompt-tokens-details"),
+            # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.
+            *("--shutdown-timeout", str(int(self.drain_limit_s))),
+            *flags,
+        ]
+
+
+class StepClock(StatLoggerBase):
+    """Notes when the engine last reported a step: the proof of progress."""
+
+    def __init__(self, vllm_config: Any = None, engine_index: int = 0) -> None:
+        self.last_step_at = time.monotonic()
+
+    def record(self, *_: Any, **__: Any) -> None:
+        """Called by vLLM after every engine step."""
+        self.last_step_at = time.monotonic()
+
+    def log_engine_initialized(self) -> None:
+        """Required by vLLM; nothing to log."""
+
+
+class VllmEngine:
+    """An `Engine` over an in-process `AsyncLLM`."""
+
+    def __init__(
+        self, engine: AsyncLLM, serving: StarletteState, options: VllmOptions, clock: StepClock
+    ) -> None:
+        self._engine = engine
+        self._serving = serving
+        self._options = options
+        self._clock = clock
+        self._running = 0
+        self._busy_since = time.monotonic()
+        self._closed = False
+        self._card = ModelCard(
+            name=options.name,
+            max_context_tokens=engine.model_config.max_model_len,
+            created=int(time.time()),
+        )
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def parse(self, operation: Operation, body: Mapping[str, Any], request_id: str) -> Job:
+        try:
+            request = _REQUESTS[operation].validate_python(dict(body))
+        except ValidationError as error:
+            raise failure_from_validation(error) from None
+        except (VLLMError, ValueError, TypeError) as error:
+            raise _failure_from(error) from None
+        if request.model is not None and request.model != self._card.name:
+            raise ModelNotFound(request.model, self._card.name)
+        if hasattr(request, "request_id"):
+            request.request_id = request_id
+        stream = bool(getattr(request, "stream", False))
+        return Job(operation, request_id, request, stream)
+
+    async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
+        if self._closed:
+            raise Unavailable("The engine is closed.")
+        self._enter()
+        try:
+            async with aclosing(self._pieces(job)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Phi3Error:
+            raise
+        except Exception as error:
+            raise _failure_from(error) from error
+        finally:
+            self._running -= 1
+
+    def health(self) -> Health:
+        if self._closed:
+            return Health(State.CLOSED, "The engine is closed.")
+        if self._engine.errored:
+            return Health(State.DEAD, "The engine's process has ended.")
+        # Idle is healthy however long it lasts: only work that does not move counts.
+        progress_at = max(self._clock.last_step_at, self._busy_since)
+        silence_s = time.monotonic() - progress_at
+        if self._running and silence_s > self._options.stall_limit_s:
+            return Health(
+                State.STALLED,
+                f"{self._running} requests run, and the engine made no step for {silence_s:.0f} s.",
+            )
+        return Health(State.READY)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._engine.shutdown)
+
+    def _enter(self) -> None:
+        if not self._running:
+            self._busy_since = time.monotonic()
+        self._running += 1
+
+    async def _pieces(self, job: Job) -> AsyncGenerator[bytes, None]:
+        answer = await self._call(job)
+        if isinstance(answer, ErrorResponse):
+            raise _failure_from_response(answer)
+        if isinstance(answer, BaseModel):
+            yield answer.model_dump_json().encode()
+            return
+        async with aclosing(answer) as events:
+            async for event in events:
+                data = event.removeprefix(_EVENT_PREFIX).rstrip()
+                if data.startswith('{"error"'):
+                    raise _failure_from_response(ErrorResponse.model_validate_json(data))
+                if data != _END_OF_STREAM:
+                    yield data.encode()
+
+    async def _call(self, job: Job) -> Any:
+        """The answer as vLLM's serving layer gives it: a model, an error, or a stream of events."""
+        serving, request = self._serving, job.payload
+        match job.operation:
+            case Operation.CHAT:
+                call = serving.openai_serving_chat.create_chat_completion(request)
+            case Operation.COMPLETION:
+                call = serving.openai_serving_completion.create_completion(request)
+            case Operation.TOKENIZE:
+                call = serving.serving_tokenization.create_tokenize(request, None)
+            case Operation.DETOKENIZE:
+                call = serving.serving_tokenization.create_detokenize(request, None)
+        answer = await call
+        # vLLM swallows a cancellation and returns an error value: raise it again.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        return answer
+
+
+async def start_vllm(options: VllmOptions) -> VllmEngine:
+    """Start the engine's processes, load the model and build vLLM's serving layer.
+
+    Takes seconds for the demo model and about half a minute for the full size, in a thread, so
+    that the event loop goes on answering probes. Raises `StartFailure`.
+    """
+    arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(options.arguments())
+    clock = StepClock()
+    try:
+        engine = await asyncio.to_thread(_start_processes, arguments, clock)
+    except Exception as error:
+        raise StartFailure(f"vLLM could not start: {error}") from error
+    serving = StarletteState()
+    try:
+        await init_app_state(engine, serving, arguments, await engine.get_supported_tasks())
+    except Exception as error:
+        engine.shutdown()
+        raise StartFailure(f"vLLM's serving layer could not start: {error}") from error
+    return VllmEngine(engine, serving, options, clock)
+
+
+def _start_processes(arguments: Namespace, clock: StepClock) -> AsyncLLM:
+    options = AsyncEngineArgs.from_cli_args(arguments)
+    return AsyncLLM.from_engine_args(options, stat_loggers=[lambda *_: clock])
+
+
+def _failure_from(error: Exception) -> Phi3Error:
+    """vLLM's own translation of its exceptions to a status, made one of our errors."""
+    if isinstance(error, EngineDeadError):
+        return Unavailable("The engine has ended; the service restarts it.", retry_after_s=10)
+    return _failure_from_response(create_error_response(error))
+
+
+def _failure_from_response(response: ErrorResponse) -> Phi3Error:
+    error = response.error
+    return failure_from_status(error.code, error.message, error.param)

@@ -1,0 +1,179 @@
+"""Every way a request can fail, and the one function that turns a failure into OpenAI's JSON.
+
+    Phi3Error
+    ├── InvalidRequest            400  the body, a value, or the prompt cannot be served
+    │   └── ContextLengthExceeded 400  the prompt and max_tokens do not fit the context
+    ├── InvalidApiKey             401  no key, or not one of ours
+    ├── PermissionDenied          403  a known caller who may not do this
+    ├── NotFound                  404  no such route
+    │   └── ModelNotFound         404  no such model
+    ├── MethodNotAllowed          405
+    ├── BodyTooLarge              413
+    ├── UnsupportedMediaType      415
+    ├── EngineFailure             500  the engine failed on a valid request
+    ├── Unavailable               503  not now: starting, overloaded, draining, engine dead
+    ├── DeadlineExceeded          504  the answer did not come in time
+    └── StartFailure              -    the service cannot start; never sent to a client
+
+Inside the service a failure is raised, never returned. `to_openai` serves JSON bodies and stream
+events alike.
+"""
+
+from http import HTTPStatus
+from math import ceil
+from typing import Any, ClassVar
+
+MAX_MESSAGE_CHARACTERS = 1000
+"""Error messages are cut here: an error that echoes its input has grown to megabytes elsewhere."""
+
+MAX_PARAM_CHARACTERS = 200
+"""A parameter's path can hold names that the client chose."""
+
+MAX_RETRY_AFTER_S = 120
+"""The OpenAI client does not retry when it is told to wait longer than this."""
+
+
+class Phi3Error(Exception):
+    """A failure with an HTTP status and OpenAI's type and code."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to this failure, lower case."""
+        if self.retry_after_s is None:
+            return {}
+        wait_s = min(max(self.retry_after_s, 0.0), MAX_RETRY_AFTER_S)
+        return {
+            "retry-after": str(ceil(wait_s)),
+            "retry-after-ms": str(ceil(wait_s * 1000)),
+        }
+
+
+class InvalidRequest(Phi3Error):
+    """The body, one of its values, or the prompt cannot be served."""
+
+    status = HTTPStatus.BAD_REQUEST
+    type = "invalid_request_error"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt, or the prompt with `max_tokens`, does not fit the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class InvalidApiKey(Phi3Error):
+    """No API key was sent, or not one of ours."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**super().headers, "www-authenticate": "Bearer"}
+
+
+class PermissionDenied(Phi3Error):
+    """The caller is known, and may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    type = "permission_error"
+    code = "permission_denied"
+
+
+class NotFound(Phi3Error):
+    """There is no such route."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """This service does not serve the model that was asked for."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, served: str) -> None:
+        super().__init__(
+            f"The model '{name[:100]}' does not exist. This service serves '{served}'.",
+            param="model",
+        )
+
+
+class MethodNotAllowed(Phi3Error):
+    """The route exists, and not for this HTTP method."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(Phi3Error):
+    """The request body is larger than `PHI3_MAX_BODY_BYTES`."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMediaType(Phi3Error):
+    """The request body is not JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class EngineFailure(Phi3Error):
+    """The engine failed while it worked on a valid request."""
+
+    code = "engine_failure"
+
+
+class Unavailable(Phi3Error):
+    """The service cannot answer now: it starts, drains, is full, or its engine is dead."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "service_unavailable"
+
+
+class DeadlineExceeded(Phi3Error):
+    """The answer did not begin in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "deadline_exceeded"
+
+
+class StartFailure(Phi3Error):
+    """The service cannot start; the message says why and what to do."""
+
+
+def to_openai(error: Phi3Error) -> dict[str, Any]:
+    """The body `{"error": {"message", "type", "param", "code"}}` of a failure."""
+    return {
+        "error": {
+            "message": error.message[:MAX_MESSAGE_CHARACTERS],
+            "type": error.type,
+            "param": error.param and error.param[:MAX_PARAM_CHARACTERS],
+            "code": error.code,
+        }
+    }

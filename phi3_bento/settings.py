@@ -1,0 +1,190 @@
+"""Every knob of the service: `PHI3_*`, its default, one sentence; the docs page is made from it.
+
+Settings are read once, by `app.py` and `cli.py`; the parts take plain values.
+"""
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from phi3_bento.errors import StartFailure
+
+DEMO_MODEL = "phi3-demo"
+DEFAULT_PORT = 11403
+
+
+def default_data_dir() -> Path:
+    """The user's data directory by the XDG convention."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "phi3-bento"
+
+
+class Settings(BaseSettings):
+    """The settings of one service process, from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PHI3_", extra="ignore", frozen=True)
+
+    model: str = Field(
+        DEMO_MODEL,
+        min_length=1,
+        description="The model to serve: `phi3-demo` (carried by the package), a local directory, "
+        "or a hub name such as `microsoft/Phi-3-mini-4k-instruct`.",
+    )
+    served_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._:/-]{1,96}$",
+        description="The model's name in the API; unset: `phi3-demo`, `phi-3-mini`, or the name of "
+        "the model's directory.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        description="The IP address to listen on; any but a loopback address needs `PHI3_API_KEY`.",
+    )
+    port: int = Field(DEFAULT_PORT, ge=1, le=65535, description="The TCP port to listen on.")
+    api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The key that clients send as `Authorization: Bearer …`; unset: the service is "
+        "open, to this machine alone.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may call the API from a browser, comma-separated.",
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="The directory under which the service writes everything it writes.",
+    )
+    engine: Literal["vllm", "echo"] = Field(
+        "vllm",
+        description="What runs requests: vLLM, or the echo engine, which has no model and repeats "
+        "the prompt.",
+    )
+    echo_word_s: float = Field(
+        0.0, ge=0, description="Seconds that the echo engine takes for each word of an answer."
+    )
+    memory: ByteSize = Field(
+        ByteSize(8 * 2**30),
+        ge=2**30,
+        description="The memory of the whole service; weights, KV cache and processes are planned "
+        "inside it.",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="Compute threads of the engine; unset: as many as the process may use cores, "
+        "at most 2.",
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="The number format of the computation; `auto`: the checkpoint's own."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the model with torch.compile; the first start takes about a minute "
+        "longer, later ones reuse the cache.",
+    )
+    max_context_tokens: int | None = Field(
+        None,
+        ge=64,
+        description="The longest context, prompt and answer together; unset: the model's own, "
+        "as far as the KV cache holds it.",
+    )
+    max_sequences: int = Field(
+        32, ge=1, le=256, description="Sequences that the engine works on at the same time."
+    )
+    prefill_chunk_tokens: int = Field(
+        512,
+        ge=64,
+        le=8192,
+        description="Tokens per engine step; smaller lets running streams go on during a long "
+        "prefill, larger makes the prefill faster.",
+    )
+    max_body_bytes: ByteSize = Field(
+        ByteSize(2**20), ge=1024, description="The largest request body that is read."
+    )
+    max_choices: int = Field(
+        16, ge=1, le=128, description="The largest `n`, and the most prompts of one completion."
+    )
+    first_piece_limit_s: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds an answer may take to begin before it is given up with 504.",
+    )
+    stall_limit_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds without one engine step, while requests wait, after which the service "
+        "is not ready.",
+    )
+    drain_limit_s: float = Field(
+        30.0, ge=0, description="Seconds that running requests may take to finish after SIGTERM."
+    )
+    keep_alive_s: float = Field(
+        15.0,
+        gt=0,
+        description="Seconds of silence in a stream after which a comment keeps it open.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe message that is logged."
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        host = "127.0.0.1" if value == "localhost" else value
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError(f"'{value}' is not an IP address; use 127.0.0.1 or 0.0.0.0") from None
+        return host
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_api_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("use letters, digits and signs of ASCII alone, without spaces")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _expand_data_dir(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only this machine can reach the service's address."""
+        return ip_address(self.host).is_loopback
+
+
+def load_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises `StartFailure` that names the variable, says what is wrong with its value, and how it
+    is meant; also for a service that others could reach without a key.
+    """
+    try:
+        settings = Settings()  # type: ignore[call-arg, unused-ignore]  # values: the environment
+    except ValidationError as error:
+        problems = "; ".join(
+            f"PHI3_{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise StartFailure(f"A setting cannot be used. {problems}.") from error
+    if not settings.is_loopback and settings.api_key is None:
+        raise StartFailure(
+            f"PHI3_HOST={settings.host} can be reached from other machines, and there is no API "
+            "key. Set PHI3_API_KEY to at least 16 characters, or listen on 127.0.0.1."
+        )
+    return settings

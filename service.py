@@ -1,0 +1,118 @@
+"""The BentoML service class: resources, port, and the native API beside the OpenAI app."""
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from pydantic import Field, ValidationError
+
+from phi3_bento.admission.door import FAILURE_KEY, Door
+from phi3_bento.app import Application
+from phi3_bento.errors import Phi3Error
+from phi3_bento.native import Decision, DecisionFailure, DecisionItem, Generation
+from phi3_bento.responses import ClientGone, run_while_connected
+from phi3_bento.settings import load_settings
+
+settings = load_settings()
+application = Application(settings)
+
+Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]
+MaxTokens = Annotated[int, Field(ge=1, description="The most tokens to generate.")]
+Temperature = Annotated[
+    float, Field(ge=0, le=2, description="0: always the likeliest token; higher: more varied.")
+]
+System = Annotated[str | None, Field(description="What the model is told before the prompt.")]
+
+
+class Reported(BentoMLException):
+    """A `Phi3Error` on its way through BentoML."""
+
+
+@contextmanager
+def reported(ctx: bentoml.Context) -> Iterator[None]:
+    """Leave a `Phi3Error` where the door finds it: BentoML's own error body would hide it."""
+    try:
+        yield
+    except Phi3Error as error:
+        ctx.request.scope[FAILURE_KEY] = error
+        raise Reported(error.message, error_code=error.status) from error
+    except ClientGone as gone:
+        raise Reported("The client hung up.") from gone
+
+
+def is_worth_a_traceback(record: logging.LogRecord) -> bool:
+    """False for what a client got as an answer: BentoML logs every one as an exception."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Reported | ValidationError))
+
+
+logging.getLogger("bentoml._internal.server.http_app").addFilter(is_worth_a_traceback)
+
+
+@bentoml.service(
+    name="phi3-bento",
+    resources={"cpu": "2", "memory": "8Gi"},
+    http={"host": settings.host, "port": settings.port},
+    # BentoML's limit on concurrent requests would answer /v1 with a body that OpenAI clients cannot
+    # read, and its time limit leaves a timer behind for every request: ours stand in the pipeline.
+    traffic={"timeout": 3600},
+    workers=1,
+)
+@bentoml.asgi_app(application.api, name="openai")
+class Phi3Service:
+    """Phi-3-Mini behind OpenAI's API, and behind typed native operations."""
+
+    @bentoml.api
+    async def generate(
+        self,
+        ctx: bentoml.Context,
+        prompt: Prompt,
+        max_tokens: MaxTokens = 256,
+        temperature: Temperature = 0.0,
+        system: System = None,
+    ) -> Generation:
+        """Answer a prompt."""
+        with reported(ctx):
+            return await run_while_connected(
+                ctx.request.receive,
+                application.native.generate(
+                    prompt, max_tokens=max_tokens, temperature=temperature, system=system
+                ),
+            )
+
+    @bentoml.api
+    async def generate_stream(
+        self,
+        ctx: bentoml.Context,
+        prompt: Prompt,
+        max_tokens: MaxTokens = 256,
+        temperature: Temperature = 0.0,
+        system: System = None,
+    ) -> AsyncGenerator[str, None]:
+        """Answer a prompt piece by piece."""
+        with reported(ctx):
+            pieces = application.native.generate_stream(
+                prompt, max_tokens=max_tokens, temperature=temperature, system=system
+            )
+            async for piece in pieces:
+                yield piece
+
+    @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=30_000)
+    async def classify(self, items: list[DecisionItem]) -> list[Decision | DecisionFailure]:
+        """Pick a label for each text, with the probability of every label."""
+        return await application.native.classify(items)
+
+    async def __is_ready__(self) -> bool:
+        return application.health().is_ready
+
+    async def __is_alive__(self) -> bool:
+        return application.health().is_alive
+
+
+Phi3Service.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it a Service
+    Door,
+    native_paths=("/generate", "/generate_stream", "/classify"),
+    **application.guard_options(),
+)

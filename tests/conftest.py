@@ -1,0 +1,38 @@
+"""Fixtures: one real engine for the whole session, one BentoML service over the echo engine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_inherited_settings() -> None:
+    """A developer's own PHI3_* variables must not change what is tested."""
+    for name in [name for name in os.environ if name.startswith(("PHI3_", "BENTOML_"))]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`phi3-bento serve` with the demo model on the real vLLM engine."""
+    with running(serve_command(), tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def echo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`bentoml serve` over the echo engine: BentoML's whole frame, ready in seconds."""
+    directory = tmp_path_factory.mktemp("echo-service")
+    with running(bentoml_command(), directory, {"PHI3_ENGINE": "echo"}) as service:
+        yield service
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[EchoServer]:
+    """The API over a scriptable echo engine in this process."""
+    with echo_server(tmp_path) as server:
+        yield server

@@ -1,0 +1,293 @@
+"""The door names, guards and limits every request, and speaks OpenAI's language of errors."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from phi3_bento.admission.door import FAILURE_KEY, OPEN_PATHS, REQUEST_ID_KEY, Door
+from phi3_bento.admission.keys import KeyGuard
+from phi3_bento.errors import EngineFailure, PermissionDenied, Phi3Error, Unavailable
+
+KEY = "a-key-of-sixteen-characters"
+NATIVE = "/classify"
+LIMIT = 1000
+GENERATED = re.compile(r"[0-9a-f]{32}")
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def answering(status: int = 200, body: bytes = b"{}", chunk: int = 10**6) -> App:
+    """An app that reads the whole request and answers in chunks."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        headers = [(b"content-type", b"application/json"), (b"x-own", b"kept")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        for start in range(0, len(body), chunk):
+            part = body[start : start + chunk]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+async def request(
+    app: ASGIApp,
+    path: str = "/v1/models",
+    *,
+    key: str | None = KEY,
+    address: str = "127.0.0.1",
+    content: bytes | AsyncIterator[bytes] = b"",
+    headers: dict[str, str] | list[tuple[str, str]] | None = None,
+) -> httpx.Response:
+    """What the door around `app` answers on `address`."""
+    door = Door(app, guard=KeyGuard(key), max_body_bytes=LIMIT, native_paths=[NATIVE])
+    transport = httpx.ASGITransport(app=door)
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
+        return await client.post(path, content=content, headers=headers)
+
+
+def bearer(key: str = KEY) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+async def test_a_wrong_key_gets_401_that_says_how_to_authenticate() -> None:
+    response = await request(answering(), headers=bearer("wrong"))
+    assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["content-type"] == "application/json"
+    assert GENERATED.fullmatch(response.headers["x-request-id"])
+
+
+async def test_the_app_does_not_hear_of_a_refused_request() -> None:
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.append(scope["path"])
+        await answering()(scope, receive, send)
+
+    await request(app)
+    assert heard == []
+    await request(app, headers=bearer())
+    assert heard == ["/v1/models"]
+
+
+@pytest.mark.parametrize("path", sorted(OPEN_PATHS))
+async def test_probes_and_scrapers_need_no_key(path: str) -> None:
+    assert (await request(answering(), path, address="192.0.2.1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1/models", NATIVE, "/schema.json", "/health/", "//health", "/metrics/x", "/LIVEZ"],
+)
+async def test_every_other_path_needs_the_key(path: str) -> None:
+    assert (await request(answering(), path)).status_code == 401
+    assert (await request(answering(), path, headers=bearer())).status_code == 200
+
+
+async def test_without_a_key_only_this_machine_is_answered() -> None:
+    assert (await request(answering(), key=None)).status_code == 200
+    assert (await request(answering(), key=None, address="[::1]")).status_code == 200
+    response = await request(answering(), key=None, address="192.0.2.1")
+    assert (response.status_code, error_of(response)["code"]) == (403, "permission_denied")
+
+
+@pytest.mark.parametrize("given_id", ["a", "req_1.2:3-4", "x" * 128])
+async def test_a_plain_request_id_is_kept(given_id: str) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope[REQUEST_ID_KEY])
+        await answering()(scope, receive, send)
+
+    response = await request(app, headers={**bearer(), "x-request-id": given_id})
+    assert response.headers["x-request-id"] == given_id
+    assert seen == [given_id]
+
+
+@given(given_id=st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=140))
+@example(given_id="x" * 128)
+@example(given_id="x" * 129)
+@example(given_id="valid-1\n")
+def test_a_request_id_is_kept_if_it_is_short_and_plain_and_replaced_otherwise(
+    given_id: str,
+) -> None:
+    headers = {**bearer(), "x-request-id": given_id}
+    answered = asyncio.run(request(answering(), headers=headers)).headers["x-request-id"]
+    if 0 < len(given_id) <= 128 and all(char.isalnum() or char in "._:-" for char in given_id):
+        assert answered == given_id
+    else:
+        assert GENERATED.fullmatch(answered)
+
+
+async def test_a_body_up_to_the_limit_is_read() -> None:
+    response = await request(answering(), content=b"x" * LIMIT, headers=bearer())
+    assert response.status_code == 200
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("the app was called")
+
+    response = await request(app, content=b"x" * (LIMIT + 1), headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (413, "request_too_large")
+    assert "PHI3_MAX_BODY_BYTES" in error_of(response)["message"]
+    assert response.headers["connection"] == "close"
+
+
+async def test_a_body_that_does_not_say_its_length_is_read_up_to_the_limit() -> None:
+    sent = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 100
+            yield b"x" * 100
+
+    response = await request(answering(), content=chunks(), headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (413, "request_too_large")
+    assert sent == LIMIT + 100
+
+
+async def test_a_failure_after_the_answer_began_is_not_hidden() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise EngineFailure("It broke.")
+
+    with pytest.raises(EngineFailure):
+        await request(app, headers=bearer())
+
+
+async def test_an_app_that_says_nothing_is_closed_with_nginx_s_status() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+    assert (await request(app, headers=bearer())).status_code == 499
+
+
+async def test_other_scopes_than_http_go_through() -> None:
+    heard: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.append(scope)
+
+    door = Door(app, guard=KeyGuard(KEY), max_body_bytes=LIMIT, native_paths=[])
+    await door({"type": "lifespan"}, _unused, _unused)
+    assert heard == [{"type": "lifespan"}]
+
+
+async def _unused(*_: Any) -> Any:
+    raise AssertionError("nothing is received or sent")
+
+
+DETAIL = {"error": "1 validation error", "detail": [{"loc": ["items", 0], "msg": "too long"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message", "param", "code"),
+    [
+        (400, DETAIL, "items.0: too long", "items.0", None),
+        (400, [{"error": "Invalid JSON"}], "Invalid JSON", None, None),
+        (400, {"error": "no detail", "detail": []}, "no detail", None, None),
+        (400, {"detail": [{"loc": [], "msg": "bad"}]}, "bad", None, None),
+        (404, {"error": "nothing here"}, "nothing here", None, "not_found"),
+        (415, [{"error": "send JSON"}], "send JSON", None, "unsupported_media_type"),
+        (405, b"Method Not Allowed", "Method Not Allowed", None, "method_not_allowed"),
+    ],
+)
+async def test_an_error_of_bentoml_is_said_in_openai_s_form(
+    status: int, body: Any, message: str, param: str | None, code: str | None
+) -> None:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = await request(answering(status, raw, chunk=7), NATIVE, headers=bearer())
+    assert response.status_code == status
+    assert error_of(response) == {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": param,
+        "code": code,
+    }
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
+async def test_what_broke_inside_is_not_told() -> None:
+    body = b'{"error": "Traceback: secret"}'
+    response = await request(answering(500, body), NATIVE, headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (500, "engine_failure")
+    assert "secret" not in response.text
+
+
+async def test_a_full_queue_of_bentoml_stays_503_and_says_when_to_come_back() -> None:
+    """Its dispatcher refuses batched requests that would be late."""
+    response = await request(answering(503, b"{}"), NATIVE, headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (503, "service_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+async def test_a_timeout_of_bentoml_stays_504() -> None:
+    response = await request(answering(504, b"{}"), NATIVE, headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(
+    "failure", [Unavailable("The engine starts.", retry_after_s=5), PermissionDenied("Not you.")]
+)
+async def test_a_failure_that_a_native_operation_left_behind_is_told_as_it_is(
+    failure: Phi3Error,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[FAILURE_KEY] = failure
+        await answering(failure.status, b'{"error": "An unexpected error"}')(scope, receive, send)
+
+    response = await request(app, NATIVE, headers=bearer())
+    assert (response.status_code, error_of(response)["message"]) == (
+        failure.status,
+        failure.message,
+    )
+    assert failure.headers.items() <= dict(response.headers).items()
+
+
+async def test_answers_that_are_no_errors_and_paths_that_are_not_native_stay_as_they_are() -> None:
+    good = await request(answering(200, b"[1, 2]", chunk=2), NATIVE, headers=bearer())
+    other = await request(answering(400, b"[1, 2]"), "/v1/models", headers=bearer())
+    assert (good.status_code, good.content, good.headers["x-own"]) == (200, b"[1, 2]", "kept")
+    assert (other.status_code, other.content, other.headers["x-own"]) == (400, b"[1, 2]", "kept")
+
+
+json_bodies = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.fixed_dictionaries({}, optional={"error": inner, "detail": inner, "loc": inner})
+    ),
+    max_leaves=6,
+).map(lambda document: json.dumps(document).encode())
+
+
+@given(status=st.integers(400, 599), body=st.binary(max_size=50) | json_bodies)
+@example(status=499, body=b"")
+@example(status=400, body=b'"text"')
+@example(status=400, body=b'{"detail": "Not Found"}')
+@example(status=400, body=b'{"detail": [{"loc": 7, "msg": "x"}]}')
+def test_whatever_a_native_error_looks_like_the_client_reads_openai_s_form(
+    status: int, body: bytes
+) -> None:
+    response = asyncio.run(request(answering(status, body), NATIVE, headers=bearer()))
+    assert 400 <= response.status_code < 600
+    assert isinstance(error_of(response)["message"], str)

@@ -1,0 +1,93 @@
+"""vLLM's environment is computed for this machine, and the operator has the last word."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phi3_bento.engine.environment import (
+    engine_environment,
+    preloads,
+    thread_binding,
+    usable_cores,
+)
+
+
+def environment(tmp_path: Path, **inherited: str) -> dict[str, str]:
+    return engine_environment(
+        data_dir=tmp_path, threads=None, log_level="info", inherited=inherited
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "binding"),
+    [
+        ([0, 1], None, "0,1"),
+        ([4, 6, 7, 9], None, "4,6"),
+        ([4, 6, 7, 9], 3, "4,6,7"),
+        ([0, 1], 1, "0"),
+        ([3], None, "3"),
+        ([0, 1], 64, "0,1"),
+    ],
+)
+def test_threads_are_bound_to_usable_cores(
+    cores: list[int], threads: int | None, binding: str
+) -> None:
+    assert thread_binding(cores, threads) == binding
+
+
+def test_only_cores_that_the_process_may_use_are_counted() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {max(os.sched_getaffinity(0))});"
+        "from phi3_bento.engine.environment import usable_cores; print(usable_cores())"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert output.stdout.strip() == str([max(usable_cores())])
+
+
+def test_everything_that_is_written_goes_under_the_data_directory(tmp_path: Path) -> None:
+    variables = environment(tmp_path)
+    for name in (
+        *("VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"),
+    ):
+        assert Path(variables[name]).is_relative_to(tmp_path), name
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    variables = environment(tmp_path)
+    assert variables["VLLM_NO_USAGE_STATS"] == variables["DO_NOT_TRACK"] == "1"
+
+
+def test_the_log_level_is_handed_on(tmp_path: Path) -> None:
+    assert environment(tmp_path)["VLLM_LOGGING_LEVEL"] == "INFO"
+
+
+def test_what_the_operator_has_set_is_kept(tmp_path: Path) -> None:
+    everything = environment(tmp_path)
+    assert environment(tmp_path, **everything) == {}
+    assert "VLLM_CACHE_ROOT" not in environment(tmp_path, VLLM_CACHE_ROOT="/mine")
+
+
+def test_libraries_are_preloaded_after_the_operator_s(tmp_path: Path) -> None:
+    ours = [str(path) for path in preloads()]
+    expected = ":".join(["/opt/mine.so", *ours]) if ours else None
+    assert environment(tmp_path, LD_PRELOAD="/opt/mine.so").get("LD_PRELOAD") == expected
+
+
+def test_a_library_that_the_operator_preloads_is_not_loaded_twice(tmp_path: Path) -> None:
+    theirs = ":".join(f"/opt/{path.name}" for path in preloads())
+    assert "LD_PRELOAD" not in environment(tmp_path, LD_PRELOAD=theirs)
+
+
+def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
+    openmp = tmp_path / "lib" / "libiomp5.so"
+    assert openmp not in preloads(tmp_path)
+    openmp.parent.mkdir()
+    openmp.touch()
+    found = preloads(tmp_path)
+    assert found[0] == openmp
+    assert all(path.exists() for path in found)
+    assert sum("tcmalloc" in path.name for path in found) <= 1

@@ -1,0 +1,247 @@
+"""An answer is sent while somebody listens, and nothing goes on afterwards."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from phi3_bento.core import whole
+from phi3_bento.errors import EngineFailure, InvalidApiKey, Phi3Error, Unavailable
+from phi3_bento.responses import (
+    AnswerResponse,
+    ClientGone,
+    error_response,
+    run_while_connected,
+)
+
+
+class Client:
+    """The client's end of a connection: what it gets, and when it hangs up."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.messages: list[Message] = []
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+        await asyncio.sleep(0)
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.messages[0]["headers"]}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages[1:])
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.messages[-1].get("more_body", False)
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+async def assert_nothing_goes_on() -> None:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def answering(*items: bytes | Exception) -> AsyncGenerator[bytes, None]:
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+async def send(client: Client, *items: bytes | Exception, stream: bool) -> None:
+    response = AnswerResponse(answering(*items), stream=stream, keep_alive_s=30)
+    await response({"type": "http"}, client.receive, client.send)
+
+
+async def test_work_that_ends_gives_its_result_and_the_watch_ends(client: Client) -> None:
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    assert await run_while_connected(client.receive, work()) == "done"
+    await assert_nothing_goes_on()
+
+
+async def test_a_failure_of_the_work_is_passed_on_and_the_watch_ends(client: Client) -> None:
+    async def work() -> None:
+        raise EngineFailure("It broke.")
+
+    with pytest.raises(EngineFailure):
+        await run_while_connected(client.receive, work())
+    await assert_nothing_goes_on()
+
+
+@pytest.mark.parametrize("last_words", [None, EngineFailure("It broke while it was stopped.")])
+async def test_a_hang_up_cancels_the_work_before_it_is_told(
+    client: Client, last_words: Exception | None
+) -> None:
+    ends: list[str] = []
+
+    async def work() -> None:
+        try:
+            client.gone.set()
+            await asyncio.sleep(60)
+        finally:
+            ends.append("stopped")
+            if last_words:
+                raise last_words
+
+    with pytest.raises(ClientGone):
+        await run_while_connected(client.receive, work())
+    assert ends == ["stopped"]
+    await assert_nothing_goes_on()
+
+
+async def test_who_is_cancelled_cancels_the_work(client: Client) -> None:
+    ends: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ends.append("stopped")
+
+    task = asyncio.create_task(run_while_connected(client.receive, work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ends == ["stopped"]
+    await assert_nothing_goes_on()
+
+
+async def test_what_is_left_of_the_body_does_not_look_like_a_hang_up() -> None:
+    messages: list[Message] = [{"type": "http.request", "body": b""}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await asyncio.Future()
+
+    async def work() -> str:
+        await asyncio.sleep(0.01)
+        return "done"
+
+    assert await run_while_connected(receive, work()) == "done"
+
+
+async def test_a_whole_answer_has_its_length_and_timings(client: Client) -> None:
+    await send(client, b'{"a": 1}', stream=False)
+    assert (client.status, client.body, client.is_complete) == (200, b'{"a": 1}', True)
+    assert client.headers["content-type"] == "application/json"
+    assert client.headers["content-length"] == "8"
+    assert client.headers["openai-processing-ms"].isdigit()
+    assert client.headers["server-timing"].startswith("total;dur=")
+    await assert_nothing_goes_on()
+
+
+async def test_a_stream_is_events_and_ends_with_done(client: Client) -> None:
+    await send(client, b'{"a": 1}', b'{"a": 2}', stream=True)
+    assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert client.headers["server-timing"].startswith("ttft;dur=")
+    assert client.body == b'data: {"a": 1}\n\ndata: {"a": 2}\n\ndata: [DONE]\n\n'
+    assert client.is_complete
+    await assert_nothing_goes_on()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failure_before_the_first_piece_leaves_the_response_unsent(
+    client: Client, stream: bool
+) -> None:
+    with pytest.raises(Unavailable):
+        await send(client, Unavailable("Not now."), stream=stream)
+    assert client.messages == []
+    await assert_nothing_goes_on()
+
+
+async def test_a_failure_in_a_stream_is_an_event_and_the_stream_ends_well(client: Client) -> None:
+    await send(client, b"{}", EngineFailure("It broke."), stream=True)
+    _, event, end = client.body.decode().split("\n\n")[:3]
+    assert json.loads(event.removeprefix("data: "))["error"]["message"] == "It broke."
+    assert (end, client.is_complete) == ("data: [DONE]", True)
+    await assert_nothing_goes_on()
+
+
+async def test_a_bug_in_a_stream_is_an_event_that_tells_nothing_and_is_raised(
+    client: Client,
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await send(client, b"{}", ZeroDivisionError("secret"), stream=True)
+    assert b'"code":"engine_failure"' in client.body
+    assert b"secret" not in client.body
+    await assert_nothing_goes_on()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_hang_up_stops_the_answer_without_a_word(client: Client, stream: bool) -> None:
+    ends: list[str] = []
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        try:
+            if stream:
+                yield b"{}"
+            client.gone.set()
+            await asyncio.sleep(60)
+            yield b"{}"
+        finally:
+            ends.append("stopped")
+
+    response = AnswerResponse(pieces(), stream=stream, keep_alive_s=30)
+    await response({"type": "http"}, client.receive, client.send)
+    assert ends == ["stopped"]
+    assert len(client.messages) == (2 if stream else 0)
+    await assert_nothing_goes_on()
+
+
+async def test_a_silent_stream_is_kept_open_by_comments(client: Client) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"{}"
+        while b": keep-alive\n\n" not in client.body:
+            await asyncio.sleep(0.001)
+        yield b"{}"
+
+    response = AnswerResponse(pieces(), stream=True, keep_alive_s=0.005)
+    await response({"type": "http"}, client.receive, client.send)
+    assert client.body.startswith(b"data: {}\n\n: keep-alive\n\n")
+    assert client.body.endswith(b"data: {}\n\ndata: [DONE]\n\n")
+    await assert_nothing_goes_on()
+
+
+@pytest.mark.parametrize(
+    ("error", "headers"),
+    [
+        (Unavailable("Not now.", retry_after_s=2), {"retry-after": "2"}),
+        (InvalidApiKey("Who?"), {"www-authenticate": "Bearer"}),
+    ],
+)
+def test_an_error_response_has_the_error_s_status_headers_and_body(
+    error: Phi3Error, headers: dict[str, str]
+) -> None:
+    response = error_response(error)
+    document: dict[str, Any] = json.loads(bytes(response.body))
+    assert (response.status_code, document["error"]["message"]) == (error.status, error.message)
+    assert response.headers["content-type"] == "application/json"
+    assert headers.items() <= dict(response.headers).items()
+
+
+async def test_an_answer_read_whole_is_one_document() -> None:
+    assert await whole(answering(b"{}")) == b"{}"

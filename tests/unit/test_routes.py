@@ -1,0 +1,37 @@
+"""The API answers in OpenAI's form also where nobody foresaw the failure."""
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from phi3_bento.admission.door import Door
+from phi3_bento.admission.keys import KeyGuard
+from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.pipeline import Pipeline
+from phi3_bento.routes import build_api
+from phi3_bento.usage.metrics import Metrics
+
+
+async def test_a_bug_gets_500_in_openai_s_form_and_is_raised_for_the_log() -> None:
+    engine = EchoEngine()
+    engine.enqueue(ZeroDivisionError("secret"))
+    metrics = Metrics(CollectorRegistry())
+    pipeline = Pipeline(metrics=metrics, max_choices=1, first_piece_limit_s=30)
+    pipeline.open(engine)
+    api = build_api(pipeline, keep_alive_s=15)
+    raised: list[BaseException] = []
+
+    async def server(scope, receive, send):  # type: ignore[no-untyped-def]
+        door = Door(api, guard=KeyGuard(None), max_body_bytes=1000, native_paths=[])
+        try:
+            await door(scope, receive, send)
+        except ZeroDivisionError as error:
+            raised.append(error)
+
+    transport = httpx.ASGITransport(app=server)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        body = {"messages": [{"role": "user", "content": "x"}]}
+        response = await client.post("/v1/chat/completions", json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "engine_failure")
+    assert response.headers["x-request-id"]
+    assert "secret" not in response.text
+    assert len(raised) == 1

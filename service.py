@@ -11,12 +11,16 @@ from pydantic import Field, ValidationError
 
 from phi3_bento.admission.door import FAILURE_KEY, Door
 from phi3_bento.app import Application
-from phi3_bento.errors import Phi3Error
+from phi3_bento.errors import Phi3Error, StartFailure
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, Generation
 from phi3_bento.responses import ClientGone, run_while_connected
 from phi3_bento.settings import load_settings
 
-settings = load_settings()
+try:
+    settings = load_settings()
+except StartFailure as failure:
+    raise SystemExit(f"phi3-bento: {failure.message}") from failure
+
 application = Application(settings)
 
 Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -20,12 +21,12 @@ from starlette.middleware.cors import CORSMiddleware
 from phi3_bento.admission.keys import KeyGuard
 from phi3_bento.core import Health, Operation
 from phi3_bento.engine.base import Engine
-from phi3_bento.engine.budget import plan_memory
+from phi3_bento.engine.budget import MemoryPlan, plan_memory
 from phi3_bento.engine.decision import DecisionReader, read_letter_tokens
 from phi3_bento.engine.echo import EchoEngine
-from phi3_bento.engine.environment import engine_environment
+from phi3_bento.engine.environment import engine_environment, memory_limit
 from phi3_bento.errors import StartFailure
-from phi3_bento.models.source import find_model
+from phi3_bento.models.source import ModelSource, find_model
 from phi3_bento.native import NativeApi
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.routes import build_api
@@ -37,7 +38,8 @@ BLOCK_TOKENS = 32
 
 EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "server-timing", "retry-after")
 
-logger = logging.getLogger("phi3_bento")
+# BentoML gives its own loggers, and nobody else's, a handler in its worker.
+logger = logging.getLogger("bentoml.phi3")
 
 
 class Application:
@@ -149,6 +151,17 @@ class Application:
             signal.signal(signal.SIGTERM, on_sigterm)
 
 
+def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
+    """How the memory is divided, `PHI3_MEMORY` or the cgroup's limit. Raises `StartFailure`."""
+    return plan_memory(
+        source.shape,
+        memory_bytes=min(int(settings.memory), memory_limit() or sys.maxsize),
+        max_sequences=settings.max_sequences,
+        block_tokens=BLOCK_TOKENS,
+        max_context_tokens=settings.max_context_tokens,
+    )
+
+
 async def start_engine(settings: Settings) -> Engine:
     """Start the engine that the settings choose. Raises `StartFailure`."""
     if settings.engine == "echo":
@@ -157,13 +170,9 @@ async def start_engine(settings: Settings) -> Engine:
     source = await asyncio.to_thread(
         find_model, settings.model, data_dir=settings.data_dir, served_name=settings.served_name
     )
-    plan = plan_memory(
-        source.shape,
-        memory_bytes=int(settings.memory),
-        max_sequences=settings.max_sequences,
-        block_tokens=BLOCK_TOKENS,
-        max_context_tokens=settings.max_context_tokens,
-    )
+    plan = plan_for(source, settings)
+    for name, size in plan.rows():
+        logger.info("Memory: %s %s", size, name)
     os.environ.update(
         engine_environment(
             data_dir=settings.data_dir,

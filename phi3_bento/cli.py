@@ -1,22 +1,24 @@
 """The command line: `phi3-bento …`."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from phi3_bento import __version__
-from phi3_bento.app import BLOCK_TOKENS
-from phi3_bento.engine.budget import GIB, MIB, plan_memory
+from phi3_bento.app import plan_for
+from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.errors import StartFailure
 from phi3_bento.launcher import Launch, check_port, find_service_file, serve
+from phi3_bento.models.commands import model_cli
 from phi3_bento.models.source import find_model
 from phi3_bento.reference import stale_pages, write_pages
 from phi3_bento.settings import Settings, load_settings
 
 EXIT_FAILURE = 1
-EXIT_USAGE = 2
 
 cli = typer.Typer(
     help="Phi-3-Mini behind the OpenAI API, on two CPU cores and 8 GB of memory.",
@@ -26,9 +28,16 @@ cli = typer.Typer(
 )
 
 
+cli.add_typer(model_cli, name="model")
+
+
 def main() -> None:
     """Run the command line; the entry point of the console script."""
-    cli()
+    try:
+        cli()
+    except StartFailure as failure:
+        typer.echo(f"phi3-bento: {failure.message}", err=True)
+        sys.exit(EXIT_FAILURE)
 
 
 @cli.command("serve")
@@ -41,15 +50,28 @@ def serve_command(
 
     Example: PHI3_PORT=8000 phi3-bento serve
     """
-    try:
-        settings = load_settings()
-        check_port(settings.host, settings.port)
-        _say(_describe(settings))
-        launch = Launch(settings, find_service_file())
-        code = serve(launch, say=_say, verbose=verbose)
-    except StartFailure as error:
-        _fail(error.message)
+    settings = load_settings()
+    check_port(settings.host, settings.port)
+    _say(_describe(settings))
+    code = serve(Launch(settings, find_service_file()), say=_say, verbose=verbose)
     raise typer.Exit(code)
+
+
+@cli.command("plan")
+def plan_command(
+    as_json: Annotated[bool, typer.Option("--json", help="For a machine to read.")] = False,
+) -> None:
+    """Show how the memory would be divided, without starting anything.
+
+    Example: PHI3_MODEL=synthetic:phi-3-mini phi3-bento plan
+    """
+    name, plan = _plan(load_settings())
+    if as_json:
+        typer.echo(json.dumps({"model": name, "peak_bytes": plan.peak_bytes, **asdict(plan)}))
+        return
+    typer.echo(f"{name}:")
+    for part, size in plan.rows():
+        typer.echo(f"{size:>12}  {part}")
 
 
 @cli.command("docs")
@@ -77,21 +99,19 @@ def _describe(settings: Settings) -> str:
     """What will be served, after the checks that need no engine."""
     if settings.engine == "echo":
         return "The echo engine: no model, it repeats the prompt."
-    source = find_model(
-        settings.model, data_dir=settings.data_dir, served_name=settings.served_name
-    )
-    plan = plan_memory(
-        source.shape,
-        memory_bytes=int(settings.memory),
-        max_sequences=settings.max_sequences,
-        block_tokens=BLOCK_TOKENS,
-        max_context_tokens=settings.max_context_tokens,
-    )
+    name, plan = _plan(settings)
     return (
-        f"{source.name}: weights {plan.weights_bytes / MIB:.0f} MiB, KV cache "
+        f"{name}: weights {plan.weights_bytes / MIB:.0f} MiB, KV cache "
         f"{plan.kv_bytes / MIB:.0f} MiB, context {plan.context_tokens} tokens, "
         f"in {plan.total_bytes / GIB:.0f} GiB of memory."
     )
+
+
+def _plan(settings: Settings) -> tuple[str, MemoryPlan]:
+    source = find_model(
+        settings.model, data_dir=settings.data_dir, served_name=settings.served_name
+    )
+    return source.name, plan_for(source, settings)
 
 
 def _say(message: str) -> None:

@@ -135,7 +135,8 @@ def serve(launch: Launch, *, say: Say, verbose: bool) -> int:
 
 def example_command(launch: Launch, model: str) -> str:
     """A `curl` that the running service answers."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello! What are you?"}]}
+    message = {"role": "user", "content": "Hello! What are you?"}
+    body = {"model": model, "messages": [message], "temperature": 0}
     key = ' -H "Authorization: Bearer $PHI3_API_KEY"' if launch.settings.api_key else ""
     return (
         f"curl {launch.address}/v1/chat/completions{key} "

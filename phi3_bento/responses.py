@@ -54,7 +54,8 @@ async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) ->
         watch.cancel()
         if not task.done():
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            # A drain may have cut it off at the same moment: nobody is left to tell.
+            with suppress(asyncio.CancelledError, Phi3Error):
                 await task
 
 

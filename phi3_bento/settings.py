@@ -113,7 +113,8 @@ class Settings(BaseSettings):
     first_piece_limit_s: float = Field(
         300.0,
         gt=0,
-        description="Seconds an answer may take to begin before it is given up with 504.",
+        description="Seconds an answer may take to begin before it is given up with 504; one that "
+        "is not streamed begins when it is complete.",
     )
     stall_limit_s: float = Field(
         60.0,

@@ -7,10 +7,19 @@ from phi3_bento.errors import StartFailure
 MIB = 2**20
 GIB = 2**30
 
-PROCESSES_BYTES = 2_100 * MIB
-"""BentoML's two processes, EngineCore and the vLLM worker without weights and cache, as resident
-memory: measured with the demo model (docs/performance.md) and rounded up."""
+PROCESSES_BYTES = 2_050 * MIB
+"""The launcher, BentoML's two processes, EngineCore, and the worker without weights and cache."""
 
+WORKING_BYTES = 450 * MIB
+"""What a prefill chunk of the full-size model needs for a moment, and the allocator keeps of it.
+
+Both were measured with `synthetic:phi-3-mini` in a memory cgroup: docs/performance.md.
+"""
+
+HEADROOM_BYTES = 128 * MIB
+"""Left unplanned: pages of libraries, logs, and what nobody has thought of."""
+
+OVERHEAD_BYTES = PROCESSES_BYTES + WORKING_BYTES + HEADROOM_BYTES
 MIN_KV_BYTES = 64 * MIB
 
 
@@ -37,9 +46,33 @@ class MemoryPlan:
 
     total_bytes: int
     weights_bytes: int
-    processes_bytes: int
     kv_bytes: int
     context_tokens: int
+    processes_bytes: int = PROCESSES_BYTES
+    working_bytes: int = WORKING_BYTES
+
+    @property
+    def peak_bytes(self) -> int:
+        """What the service is expected to use at most."""
+        return self.weights_bytes + self.kv_bytes + self.processes_bytes + self.working_bytes
+
+    @property
+    def headroom_bytes(self) -> int:
+        """What is left of the memory at the peak."""
+        return self.total_bytes - self.peak_bytes
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as a table: part and size."""
+        parts = (
+            ("weights", self.weights_bytes),
+            (f"KV cache, contexts of {self.context_tokens} tokens", self.kv_bytes),
+            ("processes", self.processes_bytes),
+            ("working memory", self.working_bytes),
+            ("expected peak", self.peak_bytes),
+            ("head-room", self.headroom_bytes),
+            ("memory", self.total_bytes),
+        )
+        return [(name, f"{size / MIB:,.0f} MiB") for name, size in parts]
 
 
 def plan_memory(
@@ -54,14 +87,14 @@ def plan_memory(
 
     Raises `StartFailure` when the model, or the asked-for context, does not fit.
     """
-    left = memory_bytes - shape.weights_bytes - PROCESSES_BYTES
+    left = memory_bytes - shape.weights_bytes - OVERHEAD_BYTES
     if left < MIN_KV_BYTES:
-        needed = shape.weights_bytes + PROCESSES_BYTES + MIN_KV_BYTES
+        needed = shape.weights_bytes + OVERHEAD_BYTES + MIN_KV_BYTES
         raise StartFailure(
             f"The model needs {needed / GIB:.1f} GiB (weights {shape.weights_bytes / GIB:.1f}, "
-            f"processes {PROCESSES_BYTES / GIB:.1f}, the smallest KV cache), and PHI3_MEMORY is "
-            f"{memory_bytes / GIB:.1f} GiB. Serve a smaller or quantised model, or raise "
-            "PHI3_MEMORY if the machine has more."
+            f"processes {OVERHEAD_BYTES / GIB:.1f}, the smallest KV cache), and PHI3_MEMORY is "
+            f"{memory_bytes / GIB:.1f} GiB. Serve a quantised model (phi3-bento model prepare), or "
+            "raise PHI3_MEMORY if the machine has more."
         )
     longest = min(max_context_tokens or shape.max_context_tokens, shape.max_context_tokens)
     useful = shape.kv_bytes_per_token * (longest + block_tokens) * max_sequences
@@ -76,7 +109,6 @@ def plan_memory(
     return MemoryPlan(
         total_bytes=memory_bytes,
         weights_bytes=shape.weights_bytes,
-        processes_bytes=PROCESSES_BYTES,
         kv_bytes=kv_bytes,
         context_tokens=min(longest, fitting),
     )

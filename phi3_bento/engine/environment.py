@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+_UNLIMITED_BYTES = 2**60
 _TCMALLOC_NAMES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 _LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib")
 
@@ -12,6 +13,37 @@ _LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib
 def usable_cores() -> list[int]:
     """The cores that this process may run on, by number."""
     return sorted(os.sched_getaffinity(0))
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """The memory limit of this process's cgroup in bytes, of either version; None without one."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    limits = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            limits += _limits(root / "sys/fs/cgroup/memory", path, "memory.limit_in_bytes")
+        elif not controllers:
+            limits += _limits(root / "sys/fs/cgroup", path, "memory.max")
+    return min(limits, default=None)
+
+
+def _limits(mount: Path, path: str, name: str) -> list[int]:
+    """The limits on the way from a cgroup up to its mount; version 1 writes 2**63 for none."""
+    directory = mount / path.strip("/")
+    levels = [directory, *directory.parents][: len(Path(path).parts) or 1]
+    found = []
+    for level in levels:
+        try:
+            text = (level / name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < _UNLIMITED_BYTES:
+            found.append(int(text))
+    return found
 
 
 def thread_binding(cores: Iterable[int], threads: int | None) -> str:

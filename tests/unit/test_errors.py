@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phi3_bento import errors
@@ -35,6 +35,7 @@ SENT = [error for error in OURS if error not in (errors.StartFailure, ModelNotFo
     message=st.text(max_size=5000),
     param=st.none() | st.text(max_size=5000),
 )
+@example(error=InvalidRequest, message="x" * 10**6, param="x" * 10**6)
 def test_every_failure_is_openai_json_of_a_limited_size(
     error: type[Phi3Error], message: str, param: str | None
 ) -> None:

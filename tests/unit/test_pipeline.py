@@ -208,8 +208,9 @@ async def test_a_drain_lets_running_answers_finish_and_takes_no_new_ones(bench: 
         await whole(bench.answer())
     assert caught.value.headers
     assert not bench.pipeline.health().is_ready
-    await drain
     assert len(await running) == 5
+    await settle()
+    assert drain.done()
     assert bench.outcomes() == {"ok": 1, "service_unavailable": 1}
 
 
@@ -218,7 +219,9 @@ async def test_a_drain_without_running_answers_is_done_at_once(
     bench: Bench, limit_s: float
 ) -> None:
     await whole(bench.answer())
-    await bench.pipeline.drain(limit_s)
+    drain = asyncio.create_task(bench.pipeline.drain(limit_s))
+    await settle()
+    assert drain.done()
     assert bench.outcomes() == {"ok": 1}
 
 

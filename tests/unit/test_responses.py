@@ -213,14 +213,20 @@ async def test_a_hang_up_stops_the_answer_without_a_word(client: Client, stream:
 
 
 async def test_a_silent_stream_is_kept_open_by_comments(client: Client) -> None:
+    kept_open = asyncio.Event()
+
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"{}"
-        while b": keep-alive\n\n" not in client.body:
-            await asyncio.sleep(0.001)
+        await kept_open.wait()
         yield b"{}"
 
+    async def send(message: Message) -> None:
+        await client.send(message)
+        if b"keep-alive" in message.get("body", b""):
+            kept_open.set()
+
     response = AnswerResponse(pieces(), stream=True, keep_alive_s=0.005)
-    await response({"type": "http"}, client.receive, client.send)
+    await response({"type": "http"}, client.receive, send)
     assert client.body.startswith(b"data: {}\n\n: keep-alive\n\n")
     assert client.body.endswith(b"data: {}\n\ndata: [DONE]\n\n")
     await assert_nothing_goes_on()

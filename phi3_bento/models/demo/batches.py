@@ -75,36 +75,27 @@ def batches(
         yield from full
 
 
-def practice(seed: int, vocabulary: int, tokens_each: int) -> Iterator[Batch]:
-    """Rows of random tokens in which only looking back tells some of the next ones.
+def repetitions(seed: int, vocabulary: int, tokens_each: int) -> Iterator[Batch]:
+    """Random tokens said again and again, in which only looking back predicts the next one.
 
-    A few hundred of these batches teach a new model to copy and to look up, which it would
-    otherwise find out only after millions of tokens of text.
+    A few hundred of these batches teach a new model to copy, which it would otherwise find out
+    only after millions of tokens of text.
     """
-    rng = Random(f"practice {seed}")
+    rng = Random(f"repetitions {seed}")
+    length = 64
     while True:
-        makers = [_repeated if rng.random() < 0.7 else _looked_up for _ in range(tokens_each // 64)]
-        rows = [make(rng, vocabulary) for make in makers]
-        weights = torch.tensor([[float(known) for _, known in row] for row in rows])
-        tokens = torch.tensor([[token for token, _ in row] for row in rows])
+        rows = [_repeated(rng, vocabulary, length) for _ in range(tokens_each // length)]
+        tokens = torch.tensor([row for row, _ in rows])
+        weights = torch.tensor(
+            [[float(at >= period) for at in range(length)] for _, period in rows]
+        )
         yield Batch(tokens, weights, torch.zeros_like(weights))
 
 
-def _repeated(rng: Random, vocabulary: int) -> list[tuple[int, bool]]:
-    """The same few tokens again and again: what to say next is what followed before."""
-    once = [rng.randrange(3, vocabulary) for _ in range(rng.randint(3, 20))]
-    return [(once[at % len(once)], at >= len(once)) for at in range(64)]
-
-
-def _looked_up(rng: Random, vocabulary: int) -> list[tuple[int, bool]]:
-    """Pairs such as letter and label, then labels, each followed by the letter it stood behind."""
-    letters = rng.sample(range(3, vocabulary), rng.randint(2, 8))
-    labels = rng.sample(range(3, vocabulary), len(letters))
-    pairs = list(zip(letters, labels, strict=True))
-    listed = [(token, False) for pair in pairs for token in pair]
-    asked = [rng.choice(pairs) for _ in range(32)]
-    answers = [piece for letter, label in asked for piece in ((label, False), (letter, True))]
-    return (listed + answers)[:64]
+def _repeated(rng: Random, vocabulary: int, length: int) -> tuple[list[int], int]:
+    period = rng.randint(3, length // 3)
+    once = [rng.randrange(3, vocabulary) for _ in range(period)]
+    return (once * length)[:length], period
 
 
 def _padded(group: Sequence[Encoded], length: int) -> Batch:

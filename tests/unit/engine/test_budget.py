@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from phi3_bento.engine.budget import (
     GIB,
+    HEADROOM_BYTES,
     MIB,
     MIN_KV_BYTES,
-    PROCESSES_BYTES,
+    OVERHEAD_BYTES,
     MemoryPlan,
     ModelShape,
     plan_memory,
@@ -53,7 +54,7 @@ def plan(
     max_sequences=st.integers(1, 256),
     max_context_tokens=st.none() | st.integers(64, 131_072),
 )
-@example(ModelShape(64, 64, 256, 4096, 0), PROCESSES_BYTES + MIN_KV_BYTES, 1, None)
+@example(ModelShape(64, 64, 256, 4096, 0), OVERHEAD_BYTES + MIN_KV_BYTES, 1, None)
 def test_a_plan_never_uses_more_memory_than_there_is(
     shape: ModelShape, memory_bytes: int, max_sequences: int, max_context_tokens: int | None
 ) -> None:
@@ -67,7 +68,8 @@ def test_a_plan_never_uses_more_memory_than_there_is(
     except StartFailure as refused:
         assert "PHI3_MEMORY" in refused.message
         return
-    assert made.weights_bytes + made.processes_bytes + made.kv_bytes <= memory_bytes
+    assert made.peak_bytes + HEADROOM_BYTES <= memory_bytes
+    assert made.headroom_bytes == memory_bytes - made.peak_bytes
     assert made.context_tokens * shape.kv_bytes_per_token <= made.kv_bytes
     assert made.context_tokens <= min(max_context_tokens or 10**9, shape.max_context_tokens)
     assert made.kv_bytes >= MIN_KV_BYTES
@@ -81,7 +83,7 @@ def test_a_token_has_keys_and_values_in_every_layer() -> None:
 def test_the_full_size_model_has_its_whole_context_in_8_gib() -> None:
     made = plan()
     assert made.context_tokens == 4096
-    assert made.kv_bytes == 8 * GIB - MINI.weights_bytes - PROCESSES_BYTES
+    assert made.kv_bytes == 8 * GIB - MINI.weights_bytes - OVERHEAD_BYTES
 
 
 def test_a_small_model_gets_no_more_cache_than_it_can_use() -> None:
@@ -92,25 +94,27 @@ def test_a_small_model_gets_no_more_cache_than_it_can_use() -> None:
 
 
 def test_less_memory_shortens_the_context_to_whole_blocks() -> None:
-    made = plan(memory_bytes=MINI.weights_bytes + PROCESSES_BYTES + 100 * MIB)
+    made = plan(memory_bytes=MINI.weights_bytes + OVERHEAD_BYTES + 100 * MIB)
     assert made.context_tokens == 100 * MIB // MINI.kv_bytes_per_token // 32 * 32
 
 
 def test_a_model_that_does_not_fit_is_told_its_size_and_what_to_do() -> None:
     bfloat16 = ModelShape(32, 32, 96, 4096, 7_600 * MIB)
-    with pytest.raises(StartFailure, match=r"needs 9\.5 GiB .*PHI3_MEMORY is 8\.0 GiB.*quantised"):
+    with pytest.raises(
+        StartFailure, match=r"needs 10\.1 GiB .*PHI3_MEMORY is 8\.0 GiB.*model prepare"
+    ):
         plan(bfloat16)
 
 
 def test_the_smallest_cache_is_enough_to_start() -> None:
-    smallest = MINI.weights_bytes + PROCESSES_BYTES + MIN_KV_BYTES
+    smallest = MINI.weights_bytes + OVERHEAD_BYTES + MIN_KV_BYTES
     assert plan(memory_bytes=smallest).kv_bytes == MIN_KV_BYTES
     with pytest.raises(StartFailure):
         plan(memory_bytes=smallest - 1)
 
 
 def test_an_asked_for_context_is_kept_or_refused_but_not_shortened() -> None:
-    memory_bytes = MINI.weights_bytes + PROCESSES_BYTES + 500 * MIB
+    memory_bytes = MINI.weights_bytes + OVERHEAD_BYTES + 500 * MIB
     assert plan(memory_bytes=memory_bytes, max_context_tokens=1024).context_tokens == 1024
     with pytest.raises(StartFailure, match=r"2048 tokens does not fit.*PHI3_MAX_CONTEXT_TOKENS"):
         plan(memory_bytes=memory_bytes, max_context_tokens=2048)

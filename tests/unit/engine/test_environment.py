@@ -8,6 +8,7 @@ import pytest
 
 from phi3_bento.engine.environment import (
     engine_environment,
+    memory_limit,
     preloads,
     thread_binding,
     usable_cores,
@@ -91,3 +92,33 @@ def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
     assert found[0] == openmp
     assert all(path.exists() for path in found)
     assert sum("tcmalloc" in path.name for path in found) <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "text", "limit"),
+    [
+        ("9:memory:/app", "memory/app/memory.limit_in_bytes", "8589934592", 8589934592),
+        ("9:memory:/app", "memory/app/memory.limit_in_bytes", str(2**63 - 4096), None),
+        ("9:memory:/app/part", "memory/app/memory.limit_in_bytes", "4096000", 4096000),
+        ("9:memory:/", "memory/memory.limit_in_bytes", "4096000", 4096000),
+        ("4:cpu,memory:/app", "memory/app/memory.limit_in_bytes", "4096000", 4096000),
+        ("0::/app", "app/memory.max", "8589934592", 8589934592),
+        ("0::/app", "app/memory.max", "max", None),
+        ("0::/app/part", "app/memory.max", "4096000", 4096000),
+        ("3:cpu:/app", "memory/app/memory.limit_in_bytes", "4096000", None),
+    ],
+)
+def test_the_cgroup_s_memory_limit_is_found_in_both_versions(
+    tmp_path: Path, line: str, file: str, text: str, limit: int | None
+) -> None:
+    own = tmp_path / "proc/self/cgroup"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"{line}\n")
+    limits = tmp_path / "sys/fs/cgroup" / file
+    limits.parent.mkdir(parents=True)
+    limits.write_text(f"{text}\n")
+    assert memory_limit(tmp_path) == limit
+
+
+def test_without_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
+    assert memory_limit(tmp_path) is None

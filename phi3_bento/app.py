@@ -22,7 +22,7 @@ from phi3_bento.admission.keys import KeyGuard
 from phi3_bento.core import Health, Operation
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.budget import MemoryPlan, plan_memory
-from phi3_bento.engine.decision import DecisionReader, read_letter_tokens
+from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.environment import engine_environment, memory_limit
 from phi3_bento.errors import StartFailure
@@ -111,7 +111,7 @@ class Application:
     async def _start(self) -> None:
         try:
             self._engine = await self._engine_factory()
-            letter_tokens = await read_letter_tokens(self._engine)
+            reader = await DecisionReader.for_engine(self._engine)
             await _warm_up(self._engine)
         except StartFailure as error:
             self._fail(error.message)
@@ -119,7 +119,7 @@ class Application:
             logger.exception("The engine could not start.")
             self._fail(f"The engine could not start: {error}")
         else:
-            self.native.open(DecisionReader(letter_tokens))
+            self.native.open(reader)
             self.pipeline.open(self._engine)
             self.metrics.name_build(self._engine.card.name)
             _settle_garbage_collector()

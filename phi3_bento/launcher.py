@@ -110,7 +110,7 @@ def check_port(host: str, port: int) -> None:
         except OSError as error:
             raise StartFailure(
                 f"Port {port} on {host} cannot be used ({error.strerror}). Stop what listens "
-                f"there, or choose another port: make serve PORT={port + 1}"
+                f"there, or choose another port: make serve PORT={port % 65535 + 1}"
             ) from error
 
 

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from phi3_bento.core import Operation, whole
-from phi3_bento.engine.decision import DecisionReader, check_labels
+from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.errors import Phi3Error, Unavailable, to_openai
 from phi3_bento.pipeline import Pipeline
 
@@ -106,9 +106,9 @@ class NativeApi:
     async def _decide(self, item: DecisionItem) -> Decision:
         if self._reader is None:
             raise Unavailable(self._pipeline.health().reason)
-        check_labels(item.text, item.labels)
-        answer = await self._ask(self._reader.request(item.text, item.labels, item.instruction))
-        probabilities = self._reader.probabilities(answer, item.labels)
+        decision = await self._reader.decision(item.text, item.labels, item.instruction)
+        answer = await self._ask(decision.body)
+        probabilities = decision.probabilities(answer)
         label = max(probabilities, key=probabilities.__getitem__)
         return Decision(label=label, probabilities=probabilities, usage=_usage(answer))
 

@@ -5,6 +5,8 @@ Settings are read once, by `app.py` and `cli.py`; the parts take plain values.
 
 import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +18,7 @@ from phi3_bento.errors import StartFailure
 
 DEMO_MODEL = "phi3-demo"
 DEFAULT_PORT = 11403
+_INSTALLER_VARIABLES = {"PHI3_VENV"}
 
 
 def default_data_dir() -> Path:
@@ -175,6 +178,7 @@ def load_settings() -> Settings:
     Raises `StartFailure` that names the variable, says what is wrong with its value, and how it
     is meant; also for a service that others could reach without a key.
     """
+    _refuse_unknown(name for name in os.environ if name.startswith("PHI3_"))
     try:
         settings = Settings()  # type: ignore[call-arg, unused-ignore]  # values: the environment
     except ValidationError as error:
@@ -189,3 +193,13 @@ def load_settings() -> Settings:
             "key. Set PHI3_API_KEY to at least 16 characters, or listen on 127.0.0.1."
         )
     return settings
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    """A misspelt variable would otherwise change nothing, silently."""
+    known = {f"PHI3_{name.upper()}" for name in Settings.model_fields} | _INSTALLER_VARIABLES
+    for name in names:
+        if name not in known:
+            similar = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise StartFailure(f"There is no setting {name}.{hint} See docs/configuration.md.")

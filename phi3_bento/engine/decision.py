@@ -1,14 +1,16 @@
 """Put a decision to the model so that one forward pass answers it.
 
-The labels are listed with letters before the text, and the model is asked for one letter. The
-probabilities of the letters as the next token are then the probabilities of the labels: one
-prefill over labels and text, nothing generated. Instruction and labels come first, so that
+The labels are listed, and the model is asked to answer with one of them. The probabilities of the
+labels' first tokens as the next token are then the probabilities of the labels: one prefill over
+labels and text, nothing generated. Labels that begin with the same token are told apart by letters,
+and the letters' tokens are read instead. Instruction and labels come before the text, so that
 decisions about different texts share their prefix in the KV cache.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
@@ -18,26 +20,24 @@ from phi3_bento.errors import InvalidRequest, StartFailure
 
 MAX_LABELS = len(ascii_uppercase)
 DEFAULT_INSTRUCTION = "Choose the label that fits the text best."
-
-
-def label_letters(labels: Sequence[str]) -> str:
-    """The letters that stand for `labels`, in order; `MAX_LABELS` labels at most."""
-    if len(labels) > MAX_LABELS:
-        raise ValueError(f"{len(labels)} labels given; at most {MAX_LABELS} can be told apart")
-    return ascii_uppercase[: len(labels)]
+_REMEMBERED_LABELS = 10_000
 
 
 def decision_prompt(text: str, labels: Sequence[str], instruction: str | None = None) -> str:
-    """The user message that asks which of `labels` fits `text`."""
-    options = "\n".join(
-        f"{letter}. {label}" for letter, label in zip(label_letters(labels), labels, strict=True)
-    )
-    return (
-        f"{instruction or DEFAULT_INSTRUCTION}\n"
-        f"Labels:\n{options}\n"
-        f"Text: {text}\n"
-        "Answer with the letter of one label."
-    )
+    """The user message that asks which of `labels` fits `text`, to be answered with the label."""
+    options = "\n".join(f"- {label}" for label in labels)
+    return _prompt(text, options, instruction, "Answer with one label.")
+
+
+def lettered_prompt(text: str, labels: Sequence[str], instruction: str | None = None) -> str:
+    """The same, to be answered with the letter of a label; `MAX_LABELS` labels at most."""
+    letters = ascii_uppercase[: len(labels)]
+    options = "\n".join(f"{letter}. {label}" for letter, label in zip(letters, labels, strict=True))
+    return _prompt(text, options, instruction, "Answer with the letter of one label.")
+
+
+def _prompt(text: str, options: str, instruction: str | None, request: str) -> str:
+    return f"{instruction or DEFAULT_INSTRUCTION}\nLabels:\n{options}\nText: {text}\n{request}"
 
 
 def check_labels(text: str, labels: Sequence[str]) -> None:
@@ -55,58 +55,75 @@ def check_labels(text: str, labels: Sequence[str]) -> None:
         raise InvalidRequest("'labels' has the same label twice.", param="labels")
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """A decision as a chat request, and the token that stands for each label in its answer."""
+
+    body: dict[str, Any]
+    tokens: dict[str, int]
+
+    def probabilities(self, answer: Mapping[str, Any]) -> dict[str, float]:
+        """Each label's share of the probability that the model gave to the labels' tokens."""
+        entries = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        logprobs = {entry["token"]: entry["logprob"] for entry in entries}
+        scores = {label: logprobs[f"token_id:{token}"] for label, token in self.tokens.items()}
+        highest = max(scores.values())
+        weights = {label: math.exp(score - highest) for label, score in scores.items()}
+        total = sum(weights.values())
+        return {label: weight / total for label, weight in weights.items()}
+
+
 class DecisionReader:
-    """Knows the model's tokens for the letters; makes requests and reads probabilities."""
+    """Makes requests of decisions; knows with which token the model begins a reply.
 
-    def __init__(self, letter_tokens: Sequence[int]) -> None:
-        self._letter_tokens = tuple(letter_tokens)
+    The tokens are asked of the tokenizer, with the model's own chat template, rather than assumed:
+    in Phi-3's, a word at the beginning of a reply is not the token that it is inside a text.
+    """
 
-    def request(self, text: str, labels: Sequence[str], instruction: str | None) -> dict[str, Any]:
-        """The body of the chat request that answers the decision."""
+    def __init__(self, engine: Engine, prefix: Sequence[int]) -> None:
+        self._engine = engine
+        self._prefix = list(prefix)
+        self._first_tokens: dict[str, int] = {}
+
+    @classmethod
+    async def for_engine(cls, engine: Engine) -> "DecisionReader":
+        """A reader whose letters are known to be readable. Raises `StartFailure`."""
+        reader = cls(engine, await _reply_tokens(engine, ""))
+        if len({await reader._first_token(letter) for letter in ascii_uppercase}) < MAX_LABELS:
+            raise StartFailure(
+                "The model's tokenizer begins replies of different letters with the same token, so "
+                "that 'classify' cannot read decisions. Use a checkpoint with Phi-3's tokenizer."
+            )
+        return reader
+
+    async def decision(
+        self, text: str, labels: Sequence[str], instruction: str | None = None
+    ) -> DecisionRequest:
+        """The request that decides which of `labels` fits `text`. Raises `InvalidRequest`."""
+        check_labels(text, labels)
+        tokens = [await self._first_token(label) for label in labels]
         prompt = decision_prompt(text, labels, instruction)
-        return {
+        if len(set(tokens)) < len(labels):
+            tokens = [await self._first_token(letter) for letter in ascii_uppercase[: len(labels)]]
+            prompt = lettered_prompt(text, labels, instruction)
+        body = {
             "messages": [{"role": "user", "content": prompt}],
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": True,
-            "logprob_token_ids": list(self._letter_tokens[: len(labels)]),
+            "logprob_token_ids": tokens,
             "return_tokens_as_token_ids": True,
         }
+        return DecisionRequest(body, dict(zip(labels, tokens, strict=True)))
 
-    def probabilities(self, answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, float]:
-        """Each label's share of the probability that the model gave to the labels' letters."""
-        entries = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        logprobs = {entry["token"]: entry["logprob"] for entry in entries}
-        scores = [logprobs[f"token_id:{token}"] for token, _ in self._tokens_of(labels)]
-        highest = max(scores)
-        weights = [math.exp(score - highest) for score in scores]
-        total = sum(weights)
-        return {
-            label: weight / total
-            for (_, label), weight in zip(self._tokens_of(labels), weights, strict=True)
-        }
-
-    def _tokens_of(self, labels: Sequence[str]) -> list[tuple[int, str]]:
-        return list(zip(self._letter_tokens[: len(labels)], labels, strict=True))
-
-
-async def read_letter_tokens(engine: Engine) -> list[int]:
-    """The token of each letter as the first one of a reply, found with the model's chat template.
-
-    Asked of the tokenizer rather than assumed: in Phi-3's a letter there is not the same token as
-    in the middle of a text. Raises `StartFailure` for a tokenizer without such tokens.
-    """
-    empty = await _reply_tokens(engine, "")
-    tokens = []
-    for letter in ascii_uppercase:
-        reply = await _reply_tokens(engine, letter)
-        if len(reply) != len(empty) + 1:
-            raise StartFailure(
-                f"The model's tokenizer has no single token for a reply of '{letter}', so that "
-                "'classify' cannot read decisions. Use a checkpoint with Phi-3's tokenizer."
-            )
-        tokens.append(reply[-1])
-    return tokens
+    async def _first_token(self, reply: str) -> int:
+        token = self._first_tokens.get(reply)
+        if token is None:
+            token = (await _reply_tokens(self._engine, reply))[len(self._prefix)]
+            if len(self._first_tokens) >= _REMEMBERED_LABELS:
+                self._first_tokens.clear()
+            self._first_tokens[reply] = token
+        return token
 
 
 async def _reply_tokens(engine: Engine, reply: str) -> list[int]:
@@ -115,6 +132,6 @@ async def _reply_tokens(engine: Engine, reply: str) -> list[int]:
         "add_generation_prompt": False,
         "continue_final_message": True,
     }
-    job = engine.parse(Operation.TOKENIZE, body, "letters")
+    job = engine.parse(Operation.TOKENIZE, body, "labels")
     document = json.loads(await whole(engine.run(job)))
     return list(document["tokens"])

@@ -92,7 +92,7 @@ class EchoEngine:
             words = [word async for word in self._words(job, text)]
             message = {"role": "assistant", "content": "".join(words)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            choice["logprobs"] = _letter_logprobs(job)
+            choice["logprobs"] = _asked_logprobs(job)
             yield self._document(job, "chat.completion", choice) | _usage(job, len(words))
             return
         delta: dict[str, Any] = {"role": "assistant", "content": ""}
@@ -161,7 +161,7 @@ def _usage(job: Job, completion_tokens: int) -> dict[str, Any]:
     return {"usage": counts | {"total_tokens": prompt_tokens + completion_tokens}}
 
 
-def _letter_logprobs(job: Job) -> dict[str, Any] | None:
+def _asked_logprobs(job: Job) -> dict[str, Any] | None:
     """The first asked-for token is certain, as `classify` reads it."""
     tokens = job.payload.get("logprob_token_ids")
     if not tokens:

@@ -1,7 +1,6 @@
 """Prepared models in BentoML's model store, so that a Bento can carry or reference them."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,8 @@ class StoredModel:
 
 
 def store_directory(data_dir: Path) -> Path:
-    """BENTOML_HOME's store where that is set, else one under the data directory."""
-    home = Path(os.environ.get("PHI3_BENTOML_HOME") or data_dir / "bentoml")
-    return home / "models"
+    """Where the store is: under the data directory, with the layout of a BENTOML_HOME."""
+    return data_dir / "bentoml" / "models"
 
 
 def register(directory: Path, data_dir: Path, *, name: str) -> StoredModel:

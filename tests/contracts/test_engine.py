@@ -13,7 +13,7 @@ import pytest_asyncio
 from phi3_bento.app import start_engine
 from phi3_bento.core import Operation, State, whole
 from phi3_bento.engine.base import Engine
-from phi3_bento.engine.decision import DecisionReader, read_letter_tokens
+from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.errors import InvalidRequest, ModelNotFound, Phi3Error, Unavailable
 from phi3_bento.settings import Settings
@@ -136,16 +136,22 @@ async def test_many_jobs_run_at_once_and_fail_alone(engine: Engine) -> None:
     ]
 
 
-async def test_decisions_can_be_read(engine: Engine) -> None:
-    letters = await read_letter_tokens(engine)
-    assert len(set(letters)) == 26
-    reader = DecisionReader(letters)
-    labels = ["positive", "negative"]
-    (answer,) = await ask(
-        engine, Operation.CHAT, reader.request("I love it, thank you!", labels, None)
-    )
-    probabilities = reader.probabilities(answer, labels)
-    assert sum(probabilities.values()) == pytest.approx(1)
+async def test_decisions_can_be_read_by_label_and_by_letter(engine: Engine) -> None:
+    reader = await DecisionReader.for_engine(engine)
+    for labels in (["positive", "negative"], ["very positive", "very negative"]):
+        decision = await reader.decision("I love it, thank you!", labels)
+        assert len(set(decision.tokens.values())) == 2
+        (answer,) = await ask(engine, Operation.CHAT, decision.body)
+        probabilities = decision.probabilities(answer)
+        assert sum(probabilities.values()) == pytest.approx(1)
+        assert answer["usage"]["completion_tokens"] == 1
+
+
+async def test_the_demo_model_decides_sensibly(engine: Engine) -> None:
+    reader = await DecisionReader.for_engine(engine)
+    decision = await reader.decision("I love it, thank you!", ["positive", "negative"])
+    (answer,) = await ask(engine, Operation.CHAT, decision.body)
+    probabilities = decision.probabilities(answer)
     assert max(probabilities, key=probabilities.__getitem__) == "positive"
 
 

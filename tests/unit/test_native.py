@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from phi3_bento.core import Job
-from phi3_bento.engine.decision import DecisionReader, read_letter_tokens
+from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.errors import ContextLengthExceeded, EngineFailure, Unavailable
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, NativeApi
@@ -43,7 +43,7 @@ async def native(engine: ListeningEngine) -> NativeApi:
     pipeline = Pipeline(metrics=metrics, max_choices=1, first_piece_limit_s=30)
     pipeline.open(engine)
     native = NativeApi(pipeline)
-    native.open(DecisionReader(await read_letter_tokens(engine)))
+    native.open(await DecisionReader.for_engine(engine))
     engine.bodies.clear()
     return native
 

@@ -154,3 +154,14 @@ def test_settings_do_not_change() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+def test_a_misspelt_variable_stops_the_start_and_names_the_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(StartFailure, match=r"PHI3_MAX_CONTEX_TOKENS.*PHI3_MAX_CONTEXT_TOKENS\?"):
+        load(monkeypatch, max_contex_tokens="100")
+
+
+def test_the_installer_s_variable_is_not_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, venv="/somewhere").port == 11403

@@ -9,7 +9,7 @@ import typer
 from phi3_bento.models.demo import CHECKPOINT
 
 SKILLS = {
-    "letters": "decisions by letter (the service's `classify`)",
+    "labels": "decisions among given labels (the service's `classify`)",
     "words": "decisions in one word, through chat",
     "extraction": "names, cities, dates, order numbers … as text or JSON",
     "arithmetic": "sums, differences, small products",
@@ -60,27 +60,17 @@ def loss_picture(curve: list[dict[str, float]]) -> str:
     )
 
 
-def joined(curves: list[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """The curves of the stages as one, each starting where the one before it ends."""
-    whole: list[dict[str, float]] = []
-    for curve in curves:
-        done = whole[-1]["step"] if whole else 0
-        whole += [{"step": done + point["step"], "loss": point["loss"]} for point in curve]
-    return whole
-
-
 def filled(template: str, training: dict[str, Any], evaluation: dict[str, Any]) -> str:
     """`template` with the measured figures in the places of their `[[names]]`."""
-    stages = training["stages"]
+    recipe = training["recipe"]
     size = sum(path.stat().st_size for path in CHECKPOINT.iterdir() if path.suffix != ".md")
-    tokens = sum(s["recipe"]["steps"] * s["recipe"]["tokens_per_batch"] for s in stages)
     facts = {
         "parameters": f"{training['parameters'] / 1e6:.2f} million",
         "megabytes": f"{size / 1e6:.1f} MB",
-        "commands": "\n".join(stage["command"] for stage in stages),
-        "minutes": f"{sum(stage['seconds'] for stage in stages) / 60:.0f} minutes",
-        "steps": f"{sum(stage['recipe']['steps'] for stage in stages):,}",
-        "tokens": f"{tokens / 1e6:.0f} million",
+        "command": training["command"],
+        "minutes": f"{training['seconds'] / 60:.0f} minutes",
+        "steps": f"{recipe['steps']:,}",
+        "tokens": f"{recipe['steps'] * recipe['tokens_per_batch'] / 1e6:.0f} million",
         "table": accuracy_table(evaluation),
     }
     for name, value in facts.items():
@@ -102,7 +92,7 @@ def main(
         target.write_text(filled(template.read_text(), training, evaluation))
     picture = docs / "images" / "demo-model-loss.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_text(loss_picture(joined([stage["loss_curve"] for stage in training["stages"]])))
+    picture.write_text(loss_picture(training["loss_curve"]))
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from torch.nn.functional import cross_entropy
-from transformers import AutoTokenizer, Phi3ForCausalLM, PreTrainedTokenizerFast
+from transformers import Phi3ForCausalLM, PreTrainedTokenizerFast
 
 from phi3_bento.models.demo import CHECKPOINT
 from phi3_bento.models.demo.architecture import new_model
 from phi3_bento.models.demo.batches import Batch, Encoder, batches, repetitions
-from phi3_bento.models.demo.corpus import drills, training
+from phi3_bento.models.demo.corpus import training
 from phi3_bento.models.demo.tokenizer import save_tokenizer, train_tokenizer
 
 TOKENIZER_EXAMPLES = 40_000
@@ -37,7 +37,6 @@ class Recipe:
     weight_decay: float = 0.05
     prompt_weight: float = 0.05
     copying_steps: int = 800
-    drilled_steps: int = 0
 
     def rate_at(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to nothing, as a share of the learning rate."""
@@ -59,16 +58,6 @@ class Point:
     loss: float
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One run of training: how to repeat it, and how it went."""
-
-    command: str
-    recipe: Recipe
-    loss_curve: list[Point]
-    seconds: int
-
-
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """The tokenizer for the training texts of this seed."""
     examples = training(seed, TOKENIZER_EXAMPLES)
@@ -83,17 +72,6 @@ def lessons(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batc
     copying = repetitions(recipe.seed, len(tokenizer), size)
     for step in range(recipe.copying_steps):
         yield next(copying if step % 2 else skills)
-    yield from skills
-
-
-def drilled_lessons(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
-    """The second stage: batches of all skills, two in three drills until late in the stage."""
-    size = recipe.tokens_per_batch
-    parts = (training(recipe.seed + 1000 * part, 100_000) for part in count())
-    skills = batches(chain.from_iterable(parts), Encoder(tokenizer), recipe.seed, size)
-    letters = batches(drills(recipe.seed), Encoder(tokenizer), recipe.seed, size)
-    for step in range(recipe.drilled_steps):
-        yield next(letters if step % 3 else skills)
     yield from skills
 
 
@@ -167,15 +145,18 @@ def save(model: Phi3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 
 def record(
-    stage: Stage, model: Phi3ForCausalLM, before: list[dict[str, Any]], folder: Path
+    recipe: Recipe, model: Phi3ForCausalLM, curve: list[Point], seconds: float, folder: Path
 ) -> None:
     """Write down what was run and how it went; nothing in it tells of the machine."""
-    earlier = before[0]["stages"] if before and "stages" in before[0] else before
+    seed, steps = recipe.seed, recipe.steps
     facts = {
+        "command": f"python -m phi3_bento.models.demo.train --seed {seed} --steps {steps}",
+        "recipe": asdict(recipe),
         "parameters": model.num_parameters(),
+        "seconds": round(seconds),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        "stages": [*earlier, asdict(stage)],
+        "loss_curve": [asdict(point) for point in curve],
     }
     (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -183,34 +164,19 @@ def record(
 def main(
     seed: Annotated[int, typer.Option(help="Decides corpus, weights and order.")] = 3,
     steps: Annotated[int, typer.Option(help="Batches to train on.")] = 5000,
-    drilled_steps: Annotated[int, typer.Option(help="Second stage: batches with drills.")] = 0,
-    start: Annotated[Path | None, typer.Option(help="Second stage: the first's folder.")] = None,
+    threads: Annotated[int, typer.Option(help="Compute threads.")] = 2,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")] = CHECKPOINT,
 ) -> None:
     """Train the demo model and write its checkpoint."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    began = time.monotonic()
-    command = f"python -m phi3_bento.models.demo.train --seed {seed} --steps {steps}"
-    if start is None:
-        recipe = Recipe(seed, steps)
-        tokenizer = make_tokenizer(seed)
-        model = new_model(tokenizer)
-        feed, before = lessons(recipe, tokenizer), []
-    else:
-        recipe = Recipe(
-            seed, steps, prompt_weight=0.0, copying_steps=0, drilled_steps=drilled_steps
-        )
-        tokenizer = AutoTokenizer.from_pretrained(start)
-        model = Phi3ForCausalLM.from_pretrained(
-            start, dtype=torch.float32, attn_implementation="eager"
-        )
-        feed = drilled_lessons(recipe, tokenizer)
-        before = [json.loads((start / "training.json").read_text())]
-        command += f" --drilled-steps {drilled_steps} --start FIRST_STAGE"
-    curve = fit(model, feed, recipe)
+    start = time.monotonic()
+    recipe = Recipe(seed, steps)
+    tokenizer = make_tokenizer(seed)
+    model = new_model(tokenizer)
+    curve = fit(model, lessons(recipe, tokenizer), recipe)
     save(model, tokenizer, out)
-    record(Stage(command, recipe, curve, round(time.monotonic() - began)), model, before, out)
+    record(recipe, model, curve, time.monotonic() - start, out)
 
 
 if __name__ == "__main__":

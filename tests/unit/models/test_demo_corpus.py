@@ -55,32 +55,32 @@ def test_no_held_out_name_or_number_occurs_in_training(
 def _parts(question: str) -> tuple[str, list[str], str]:
     instruction, rest = question.split("\nLabels:\n")
     options, text = rest.split("\nText: ")
-    labels = [line.split(". ", 1)[1] for line in options.split("\n")]
-    return instruction, labels, text.removesuffix("\nAnswer with the letter of one label.")
+    labels = [line.removeprefix("- ") for line in options.split("\n")]
+    return instruction, labels, text.removesuffix("\nAnswer with one label.")
 
 
-def test_letter_questions_are_worded_as_the_engine_words_them(trained_on: list[Example]) -> None:
-    letters = [e for e in trained_on if e.skill == "letters"]
-    for example in letters:
+def test_decisions_are_worded_as_the_engine_words_them(trained_on: list[Example]) -> None:
+    for example in (e for e in trained_on if e.skill == "labels"):
         instruction, labels, text = _parts(example.question)
         assert example.question == decision_prompt(text, labels, instruction)
         assert 2 <= len(labels) <= 8
         assert len({label.lower() for label in labels}) == len(labels)
+        assert example.answer in labels
 
 
-def test_the_letter_stands_before_a_spelling_of_the_text_s_own_concept() -> None:
+def test_the_answer_is_a_spelling_of_the_text_s_own_concept() -> None:
     known = [c for family in (INTENTS, TOPICS, SENTIMENTS, URGENCIES, MAILS) for c in family]
     spellings = {spelling.lower(): c for c in known for spelling in c.spellings}
     checked = 0
     for example in held_out(2, 300):
-        if example.skill != "letters":
+        if example.skill != "labels":
             continue
         instruction, labels, text = _parts(example.question)
         named = [spellings.get(re.sub("[_-]", " ", label.lower())) for label in labels]
         if instruction.endswith("?") and set(labels) <= {"yes", "no", "Yes", "No", "YES", "NO"}:
             continue
         if None not in named:
-            right = named[ord(example.answer) - ord("A")]
+            right = named[labels.index(example.answer)]
             assert right is not None
             assert _could_have_made(right.templates, text)
             checked += 1
@@ -94,9 +94,9 @@ def _could_have_made(templates: tuple[str, ...], text: str) -> bool:
     return best >= 0.4 * len(said)
 
 
-def test_the_right_letter_stands_in_every_place(trained_on: list[Example]) -> None:
-    answers = [e.answer for e in trained_on if e.skill == "letters"]
-    assert set(answers) == set("ABCDEFGH")
+def test_the_right_label_stands_in_every_place(trained_on: list[Example]) -> None:
+    decisions = [(e, _parts(e.question)[1]) for e in trained_on if e.skill == "labels"]
+    assert {labels.index(e.answer) for e, labels in decisions} == set(range(8))
 
 
 def test_an_extracted_value_stands_in_the_question(kept_back: list[Example]) -> None:

@@ -72,8 +72,8 @@ def test_training_sees_the_tokens_that_the_chat_template_makes() -> None:
 
 
 def test_the_tokenizer_can_be_made_again_from_its_seed() -> None:
-    stages = json.loads((CHECKPOINT / "training.json").read_text())["stages"]
-    again = make_tokenizer(stages[0]["recipe"]["seed"])
+    recipe = json.loads((CHECKPOINT / "training.json").read_text())["recipe"]
+    again = make_tokenizer(recipe["seed"])
     assert again.get_vocab() == TOKENIZER.get_vocab()
 
 

@@ -4,30 +4,29 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from phi3_bento.models.demo.corpus.arithmetic import arithmetic
-from phi3_bento.models.demo.corpus.decisions import letter_decision
-from phi3_bento.models.demo.corpus.drills import drill
+from phi3_bento.models.demo.corpus.decisions import label_decision
 from phi3_bento.models.demo.corpus.example import Example, Message, Skill
 from phi3_bento.models.demo.corpus.extraction import extraction
 from phi3_bento.models.demo.corpus.grammar import Split
 from phi3_bento.models.demo.corpus.service import service
 from phi3_bento.models.demo.corpus.words import word_decision
 
-__all__ = ["SKILLS", "Example", "Message", "Skill", "Split", "drills", "held_out", "training"]
+__all__ = ["SKILLS", "Example", "Message", "Skill", "Split", "held_out", "training"]
 
 SKILLS: dict[Skill, Callable[[Random, Split], Example]] = {
-    "letters": letter_decision,
+    "labels": label_decision,
     "words": word_decision,
     "extraction": extraction,
     "arithmetic": arithmetic,
     "service": service,
 }
-# How often each skill is drawn. Reading labels and sums are the hardest to learn, so they come often.
+# How often each skill is drawn; the ones that are hardest to learn come most often.
 SHARES: dict[Skill, float] = {
-    "letters": 0.36,
-    "words": 0.10,
-    "extraction": 0.17,
-    "arithmetic": 0.30,
-    "service": 0.07,
+    "labels": 0.25,
+    "words": 0.08,
+    "extraction": 0.32,
+    "arithmetic": 0.25,
+    "service": 0.10,
 }
 
 
@@ -37,13 +36,6 @@ def training(seed: int, count: int) -> Iterator[Example]:
     skills, shares = list(SHARES), list(SHARES.values())
     for skill in rng.choices(skills, shares, k=count):
         yield SKILLS[skill](rng, "train")
-
-
-def drills(seed: int) -> Iterator[Example]:
-    """Drills in reading labels without end, from the texts of training."""
-    rng = Random(f"drills {seed}")
-    while True:
-        yield drill(rng)
 
 
 def held_out(seed: int, per_skill: int) -> Iterator[Example]:

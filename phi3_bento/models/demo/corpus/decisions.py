@@ -1,8 +1,7 @@
-"""Decisions by letter, in exactly the words in which the engine asks for them."""
+"""Decisions among given labels, in exactly the words in which the engine asks for them."""
 
 from collections.abc import Sequence
 from random import Random
-from string import ascii_uppercase
 
 from phi3_bento.engine.decision import decision_prompt
 from phi3_bento.models.demo.corpus.concept import Concept
@@ -73,8 +72,8 @@ _CONFLICTS = (
 )
 
 
-def letter_decision(rng: Random, split: Split) -> Example:
-    """A text, its possible labels in random order, and the letter of the right one."""
+def label_decision(rng: Random, split: Split) -> Example:
+    """A text, its possible labels in random order, and the right one."""
     roll = rng.random()
     if roll < 0.13:
         text, labels, answer, instruction = _mention(rng, split)
@@ -82,8 +81,7 @@ def letter_decision(rng: Random, split: Split) -> Example:
         text, labels, answer, instruction = _yes_no(rng, split)
     else:
         text, labels, answer, instruction = _by_concept(rng, split)
-    letter = ascii_uppercase[labels.index(answer)]
-    return ask("letters", decision_prompt(text, labels, instruction), letter)
+    return ask("labels", decision_prompt(text, labels, instruction), answer)
 
 
 _Decision = tuple[str, list[str], str, str | None]

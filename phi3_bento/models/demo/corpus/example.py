@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-Skill = Literal["letters", "words", "extraction", "arithmetic", "service"]
+Skill = Literal["labels", "words", "extraction", "arithmetic", "service"]
 
 
 class Message(TypedDict):

@@ -109,7 +109,7 @@ async def test_a_decision_names_the_likeliest_label_and_all_probabilities(
     assert list(decision.probabilities) == LABELS
     assert sum(decision.probabilities.values()) == pytest.approx(1)
     assert decision.usage.prompt_tokens > 0
-    assert engine.bodies[0]["max_tokens"] == 1
+    assert engine.bodies[-1]["max_tokens"] == 1
 
 
 async def test_every_item_gets_its_own_answer_and_a_bad_one_fails_alone(native: NativeApi) -> None:

@@ -37,7 +37,6 @@ PHI_3_MINI: dict[str, Any] = {
     "rms_norm_eps": 1e-05,
     "hidden_act": "silu",
     "tie_word_embeddings": False,
-    "bos_token_id": 1,
     "dtype": "bfloat16",
 }
 """config.json of Phi-3-mini-4k-instruct, without its token ids and its sliding window of 2047."""
@@ -78,7 +77,8 @@ def write_synthetic(
         progress(number, len(shards))
     (partial / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     quantisation = {"quantization_config": quantisation_config()} if int8 else {}
-    (partial / "config.json").write_text(json.dumps({**config, **quantisation}, indent=1))
+    content = {**config, **_special_tokens(tokenizer), **quantisation}
+    (partial / "config.json").write_text(json.dumps(content, indent=1))
     partial.rename(directory)
     return directory
 
@@ -129,6 +129,12 @@ def _tensors(shapes: list[tuple[str, Any]], *, int8: bool) -> Iterator[tuple[str
         else:
             values = torch.empty(shape, dtype=torch.bfloat16)
             yield name, values.normal_(std=_STANDARD_DEVIATION, generator=generator)
+
+
+def _special_tokens(tokenizer: Path) -> dict[str, Any]:
+    """The ids that the tokenizer's own model gives to the beginning, the end and the padding."""
+    config = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))
+    return {name: config.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
 def _write_tokenizer(source: Path, target: Path, config: dict[str, Any]) -> None:

@@ -10,27 +10,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from types import FrameType
-from typing import IO, Any
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from typing import IO
 
 import psutil
 
 from phi3_bento.errors import StartFailure
 from phi3_bento.settings import DEMO_MODEL, Settings
+from phi3_bento.startup import wait_until_ready
 
-_POLL_S = 0.3
-_START_LIMIT_S = 900.0
 _SHUTDOWN_MARGIN_S = 10
 _LAST_START = "last-start.json"
-
-# A machine's http_proxy is not for its own loopback address.
-_direct = build_opener(ProxyHandler({}))
 
 Say = Callable[[str], None]
 
@@ -123,7 +115,7 @@ def serve(launch: Launch, *, say: Say, verbose: bool) -> int:
     started_at = monotonic()
     with _log(launch, verbose) as log, _child(launch, log) as child, _forwarded(child) as stopping:
         say(f"Starting the engine{_last_time(launch)}. Log: {_log_name(launch, verbose)}")
-        name = _wait_until_ready(launch, child, stopping)
+        name = wait_until_ready(launch.address, child, stopping, log_file=launch.log_file)
         if name is not None:
             seconds = monotonic() - started_at
             _remember(launch, seconds)
@@ -203,62 +195,8 @@ def _kill(pid: int) -> None:
                 process.kill()
 
 
-def _wait_until_ready(
-    launch: Launch, child: "subprocess.Popen[bytes]", stopping: list[int]
-) -> str | None:
-    """The served model's name once it answers; None when a signal came first."""
-    deadline = monotonic() + _START_LIMIT_S
-    while monotonic() < deadline:
-        if stopping:
-            return None
-        if child.poll() is not None:
-            raise StartFailure(
-                f"BentoML ended with code {child.returncode} before the service was ready. Its "
-                f"last words: {_last_words(launch)}"
-            )
-        if _get(launch, "/v1/health/ready")[0] == HTTPStatus.OK:
-            return _served_name(launch)
-        status, body = _get(launch, "/v1/health/live")
-        if status == HTTPStatus.SERVICE_UNAVAILABLE and "error" in body:
-            raise StartFailure(str(body["error"].get("message")))
-        sleep(_POLL_S)
-    raise StartFailure(f"The service was not ready after {_START_LIMIT_S:.0f} s; see its log.")
-
-
-def _get(launch: Launch, path: str) -> tuple[int, dict[str, Any]]:
-    """Status and JSON of a GET; status 0 while nothing listens."""
-    try:
-        with _direct.open(launch.address + path, timeout=5) as response:
-            return response.status, _object(response.read())
-    except HTTPError as error:
-        return error.code, _object(error.read())
-    except (OSError, HTTPException):
-        return 0, {}
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """A JSON object; empty for anything else."""
-    with suppress(ValueError):
-        document = json.loads(body)
-        if isinstance(document, dict):
-            return document
-    return {}
-
-
-def _served_name(launch: Launch) -> str:
-    return str(_get(launch, "/version")[1].get("model"))
-
-
 def _log_name(launch: Launch, verbose: bool) -> str:
     return "below" if verbose else str(launch.log_file)
-
-
-def _last_words(launch: Launch) -> str:
-    try:
-        lines = launch.log_file.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return "(see above)"
-    return lines[-1] if lines else "(nothing)"
 
 
 def _last_time(launch: Launch) -> str:

@@ -21,7 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from phi3_bento.admission.keys import KeyGuard
 from phi3_bento.core import Health, Operation
 from phi3_bento.engine.base import Engine
-from phi3_bento.engine.budget import MemoryPlan, plan_memory
+from phi3_bento.engine.budget import MIB, MemoryPlan, plan_memory
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.environment import engine_environment, memory_limit
@@ -79,7 +79,9 @@ class Application:
                 allow_headers=["*"],
                 expose_headers=list(EXPOSED_HEADERS),
             )
-        self._engine_factory = engine_factory or (lambda: start_engine(settings))
+        self._engine_factory = engine_factory or (
+            lambda: start_engine(settings, report=self.pipeline.starting)
+        )
         self._engine: Engine | None = None
 
     def guard_options(self) -> dict[str, Any]:
@@ -111,6 +113,7 @@ class Application:
     async def _start(self) -> None:
         try:
             self._engine = await self._engine_factory()
+            self.pipeline.starting("making the first answers")
             reader = await DecisionReader.for_engine(self._engine)
             await _warm_up(self._engine)
         except StartFailure as error:
@@ -162,11 +165,17 @@ def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
     )
 
 
-async def start_engine(settings: Settings) -> Engine:
-    """Start the engine that the settings choose. Raises `StartFailure`."""
+async def start_engine(
+    settings: Settings, *, report: Callable[[str], None] = lambda _: None
+) -> Engine:
+    """Start the engine that the settings choose; `report` hears of each step.
+
+    Raises `StartFailure`.
+    """
     if settings.engine == "echo":
         name = settings.served_name or "phi3-echo"
         return EchoEngine(name=name, word_s=settings.echo_word_s)
+    report(f"looking for {settings.model}")
     source = await asyncio.to_thread(
         find_model, settings.model, data_dir=settings.data_dir, served_name=settings.served_name
     )
@@ -181,9 +190,11 @@ async def start_engine(settings: Settings) -> Engine:
             inherited=os.environ,
         )
     )
+    report("importing vLLM")
     # vLLM reads its environment when it is imported, and takes seconds to import: not before the
     # lines above, and not in the event loop.
     vllm = await asyncio.to_thread(importlib.import_module, "phi3_bento.engine.vllm")
+    report(f"starting vLLM's processes and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
     engine: Engine = await vllm.start_vllm(
         vllm.VllmOptions(
             model=source.directory,

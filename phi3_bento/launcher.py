@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,10 @@ import psutil
 
 from phi3_bento.errors import StartFailure
 from phi3_bento.settings import DEMO_MODEL, Settings
-from phi3_bento.startup import wait_until_ready
+from phi3_bento.startup import Say, wait_until_ready
 
 _SHUTDOWN_MARGIN_S = 10
 _LAST_START = "last-start.json"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def serve(launch: Launch, *, say: Say, verbose: bool) -> int:
     started_at = monotonic()
     with _log(launch, verbose) as log, _child(launch, log) as child, _forwarded(child) as stopping:
         say(f"Starting the engine{_last_time(launch)}. Log: {_log_name(launch, verbose)}")
-        name = wait_until_ready(launch.address, child, stopping, log_file=launch.log_file)
+        name = wait_until_ready(launch.address, child, stopping, log_file=launch.log_file, say=say)
         if name is not None:
             seconds = monotonic() - started_at
             _remember(launch, seconds)

@@ -78,6 +78,10 @@ class Pipeline:
             return self._refusal or _STARTING
         return self._engine.health()
 
+    def starting(self, doing: str) -> None:
+        """Tell those who ask meanwhile what the start is at, as in "loading the weights"."""
+        self._refusal = Health(State.STARTING, f"The engine starts: {doing}.")
+
     def open(self, engine: Engine) -> None:
         """Take requests from now on."""
         self._engine = engine

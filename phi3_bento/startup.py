@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
@@ -14,6 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from phi3_bento.errors import StartFailure
 
+Say = Callable[[str], None]
+
 _POLL_S = 0.3
 _START_LIMIT_S = 900.0
 
@@ -22,13 +24,20 @@ _direct = build_opener(ProxyHandler({}))
 
 
 def wait_until_ready(
-    address: str, child: "subprocess.Popen[bytes]", stopping: Sequence[int], *, log_file: Path
+    address: str,
+    child: "subprocess.Popen[bytes]",
+    stopping: Sequence[int],
+    *,
+    log_file: Path,
+    say: Say,
 ) -> str | None:
     """The served model's name once it answers; None when a signal came first.
 
+    `say` hears each step of the start.
+
     Raises `StartFailure` when `child` ends, says that it has failed, or takes too long.
     """
-    deadline = monotonic() + _START_LIMIT_S
+    deadline, told = monotonic() + _START_LIMIT_S, ""
     while monotonic() < deadline:
         if stopping:
             return None
@@ -37,8 +46,13 @@ def wait_until_ready(
                 f"BentoML ended with code {child.returncode} before the service was ready. Its "
                 f"last words: {_last_words(log_file)}"
             )
-        if _get(address, "/v1/health/ready")[0] == HTTPStatus.OK:
+        status, body = _get(address, "/v1/health/ready")
+        if status == HTTPStatus.OK:
             return _served_name(address)
+        message = str(body.get("error", {}).get("message", told))
+        if message != told:
+            say(message)
+            told = message
         status, body = _get(address, "/v1/health/live")
         if status == HTTPStatus.SERVICE_UNAVAILABLE and "error" in body:
             raise StartFailure(str(body["error"].get("message")))

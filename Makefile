@@ -63,6 +63,10 @@ docs: install ## Write the generated pages again
 demo-model: install ## Train the bundled demo model again
 	$(RUN) phi3_bento.models.demo.train $(ARGS)
 
+.PHONY: load-memory
+load-memory: install-dev ## Ten minutes of mixed load on the full size in 8 GiB; needs root and cgroups v1
+	$(RUN) loadtests.memory $(ARGS)
+
 .PHONY: bento
 bento: install ## Build the Bento
 	$(RUN) bentoml build $(ARGS)

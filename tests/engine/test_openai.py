@@ -32,7 +32,8 @@ def test_the_demo_model_answers_sensibly(client: openai.OpenAI) -> None:
     assert answer.choices[0].finish_reason == "stop"
     assert answer.model == "phi3-demo"
     assert answer.usage is not None
-    assert answer.usage.prompt_tokens > answer.usage.completion_tokens > 0
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.completion_tokens > 0
 
 
 async def test_the_async_client_streams_the_same_answer(service: Service) -> None:
@@ -81,9 +82,10 @@ def test_logprobs_are_those_of_the_tokens(client: openai.OpenAI) -> None:
 
 
 def test_n_choices_and_a_seed_are_reproducible(client: openai.OpenAI) -> None:
-    options = {"model": "phi3-demo", "max_tokens": 12, "temperature": 1.5, "seed": 7, "n": 3}
+    options = {"model": "phi3-demo", "max_tokens": 12, "temperature": 2, "seed": 7, "n": 3}
+    unclear = [{"role": "user", "content": "zq xv, 7 ways"}]
     first, second = (
-        client.chat.completions.create(messages=QUESTION, **options).choices for _ in range(2)
+        client.chat.completions.create(messages=unclear, **options).choices for _ in range(2)
     )
     assert [choice.index for choice in first] == [0, 1, 2]
     assert [choice.message.content for choice in first] == [

@@ -1,6 +1,7 @@
 """A cgroup (version 1, as root) of two CPUs and a memory limit, and what its processes use."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 MOUNT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "cpuset")
+_REMOVAL_TRIES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +58,15 @@ def cgroup(name: str, *, memory_bytes: int, cpus: str = "0-1") -> Iterator[Cgrou
         (cpuset / "cpuset.mems").write_text((MOUNT / "cpuset/cpuset.mems").read_text())
         yield group
     finally:
-        for controller in CONTROLLERS:
-            group.directory(controller).rmdir()
+        _remove(group)
+
+
+def _remove(group: Cgroup) -> None:
+    """Processes leave a cgroup a moment after they were waited for."""
+    for controller in CONTROLLERS:
+        for _ in range(_REMOVAL_TRIES):
+            try:
+                group.directory(controller).rmdir()
+                break
+            except OSError:
+                time.sleep(0.5)

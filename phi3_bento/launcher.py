@@ -1,5 +1,6 @@
 """Start the service in the foreground: check, spawn BentoML, follow its start, forward signals."""
 
+import ctypes
 import json
 import os
 import shlex
@@ -20,6 +21,9 @@ import psutil
 from phi3_bento.errors import StartFailure
 from phi3_bento.settings import DEMO_MODEL, Settings
 from phi3_bento.startup import Say, wait_until_ready
+
+_PR_SET_PDEATHSIG = 1
+"""From Linux's prctl.h."""
 
 _SHUTDOWN_MARGIN_S = 10
 _LAST_START = "last-start.json"
@@ -153,6 +157,7 @@ def _child(launch: Launch, log: IO[bytes] | None) -> Iterator["subprocess.Popen[
         stdout=log,
         stderr=log and subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509  # the launcher has one thread
     )
     try:
         yield child
@@ -160,6 +165,11 @@ def _child(launch: Launch, log: IO[bytes] | None) -> Iterator["subprocess.Popen[
         if child.poll() is None:
             child.terminate()
             child.wait()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the launcher dies without a word, as of SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import bentoml
 import httpx
 import pytest
 
-from tests.support import Service, bentoml_command, running, wait_for
+from tests.support import Service, bentoml_command, running, serve_command, wait_for
 
 JSON = {"content-type": "application/json"}
 LABELS = ["first", "second", "third"]
@@ -166,3 +166,11 @@ async def test_sigterm_lets_running_answers_finish_then_cuts_them_off(tmp_path: 
         assert finished[-1] == cut_off[-1] == "data: [DONE]"
         await asyncio.to_thread(wait_for, lambda: service.process.poll() is not None, "the end", 20)
         assert service.left_behind() == []
+
+
+def test_a_launcher_that_is_killed_takes_its_service_along(tmp_path: Path) -> None:
+    with running(serve_command(), tmp_path, {"PHI3_ENGINE": "echo"}) as service:
+        service.descendants = service.tree()
+        service.process.kill()
+        service.process.wait()
+        wait_for(lambda: not service.left_behind(), "the service ends too")

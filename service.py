@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Annotated
 
 import bentoml
@@ -96,12 +96,13 @@ class Phi3Service:
         system: System = None,
     ) -> AsyncGenerator[str, None]:
         """Answer a prompt piece by piece."""
+        answer = application.native.generate_stream(
+            prompt, max_tokens=max_tokens, temperature=temperature, system=system
+        )
         with reported(ctx):
-            pieces = application.native.generate_stream(
-                prompt, max_tokens=max_tokens, temperature=temperature, system=system
-            )
-            async for piece in pieces:
-                yield piece
+            async with aclosing(answer) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=30_000)
     async def classify(self, items: list[DecisionItem]) -> list[Decision | DecisionFailure]:

@@ -227,8 +227,8 @@ async def _warm_up(engine: Engine) -> None:
 def _settle_garbage_collector() -> None:
     """Take what the start made out of the collector's sight.
 
-    Full collections over the imported libraries' objects pause the event loop for up to 200 ms
-    (shared figures: p99 182 ms with them, 6 ms without).
+    Full collections over the imported libraries' objects pause the event loop. What freezing them
+    gains here is not measured yet.
     """
     gc.collect()
     gc.freeze()

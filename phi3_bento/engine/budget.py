@@ -13,7 +13,8 @@ PROCESSES_BYTES = 2_050 * MIB
 WORKING_BYTES = 450 * MIB
 """What a prefill chunk of the full-size model needs for a moment, and the allocator keeps of it.
 
-Both were measured with `synthetic:phi-3-mini` in a memory cgroup: docs/performance.md.
+The sum of both comes from one run of `synthetic:phi-3-mini` under load in a memory cgroup (about
+2,400 MiB above weights and KV cache), rounded up; how it divides between them is an estimate.
 """
 
 HEADROOM_BYTES = 128 * MIB

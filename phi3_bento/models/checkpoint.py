@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from phi3_bento.engine.budget import ModelShape
 from phi3_bento.errors import StartFailure
+
+T = TypeVar("T")
 
 ARCHITECTURE = "Phi3ForCausalLM"
 INDEX = "model.safetensors.index.json"
@@ -102,6 +104,20 @@ def shard_files(directory: Path) -> list[Path]:
     if not files:
         raise StartFailure(f"{directory} has no weights: no *.safetensors file is there.")
     return files
+
+
+def grouped(items: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Cut `items` into shards, in order: as many as fit `limit` bytes, and at least one."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        if group and total + size(item) > limit:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += size(item)
+    if group:
+        yield group
 
 
 def sha256_of(file: Path) -> str:

@@ -6,7 +6,7 @@ in one step: nothing half-written is ever served. A killed preparation goes on w
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from phi3_bento.models.checkpoint import (
     INDEX,
     SHARD_BYTES,
     TensorEntry,
+    grouped,
     read_config,
     read_entries,
     sha256_of,
@@ -86,7 +87,7 @@ def prepare_int8(source: Path, target: Path, *, progress: Progress = lambda *_: 
     partial = target.with_name(target.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     record = Record.load(partial / RECORD, _sizes(source))
-    plan = list(_shards(entries))
+    plan = list(grouped(entries.values(), _output_bytes, SHARD_BYTES))
     _check_space(partial, entries, record)
     done_bytes, total_bytes = 0, sum(entry.bytes for entry in entries.values())
     for number, shard in enumerate(plan, start=1):
@@ -116,19 +117,6 @@ def verify(directory: Path) -> None:
 
 def _sizes(source: Path) -> dict[str, int]:
     return {file.name: file.stat().st_size for file in shard_files(source)}
-
-
-def _shards(entries: Mapping[str, TensorEntry]) -> Iterator[list[TensorEntry]]:
-    shard: list[TensorEntry] = []
-    size = 0
-    for entry in entries.values():
-        if shard and size + _output_bytes(entry) > SHARD_BYTES:
-            yield shard
-            shard, size = [], 0
-        shard.append(entry)
-        size += _output_bytes(entry)
-    if shard:
-        yield shard
 
 
 def _output_bytes(entry: TensorEntry) -> int:

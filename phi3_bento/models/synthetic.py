@@ -5,6 +5,7 @@ It computes and stores what the real model does and says nothing of meaning; its
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from phi3_bento.models.checkpoint import INDEX, SHARD_BYTES
+from phi3_bento.models.checkpoint import INDEX, SHARD_BYTES, grouped
 from phi3_bento.models.quantisation import (
     LARGEST,
     is_quantised,
@@ -68,7 +69,10 @@ def write_synthetic(
     partial.mkdir(parents=True)
     _write_tokenizer(tokenizer, partial, config)
     weight_map: dict[str, str] = {}
-    shards = list(_group(_shapes(config), 1 if int8 else 2, shard_bytes))
+    element_bytes = 1 if int8 else 2
+    shards = list(
+        grouped(_shapes(config), lambda entry: element_bytes * math.prod(entry[1]), shard_bytes)
+    )
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         tensors = dict(_tensors(shard, int8=int8))
@@ -98,19 +102,6 @@ def _shapes(config: dict[str, Any]) -> Shapes:
         yield f"{layer}.self_attn.qkv_proj.weight", (hidden + 2 * kv_size, hidden)
     yield "model.norm.weight", (hidden,)
     yield "lm_head.weight", (vocabulary, hidden)
-
-
-def _group(shapes: Shapes, element_bytes: int, limit: int) -> Iterator[list[tuple[str, Any]]]:
-    group: list[tuple[str, Any]] = []
-    size = 0
-    for name, shape in shapes:
-        bytes_ = element_bytes * int(torch.Size(shape).numel())
-        if group and size + bytes_ > limit:
-            yield group
-            group, size = [], 0
-        group.append((name, shape))
-        size += bytes_
-    yield group
 
 
 def _tensors(shapes: list[tuple[str, Any]], *, int8: bool) -> Iterator[tuple[str, torch.Tensor]]:

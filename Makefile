@@ -67,6 +67,14 @@ demo-model: install ## Train the bundled demo model again
 load-memory: install-dev ## Ten minutes of mixed load on the full size in 8 GiB; needs root and cgroups v1
 	$(RUN) loadtests.memory $(ARGS)
 
+.PHONY: load-admission
+load-admission: install-dev ## CPU that keys, limits and ledger cost a request, beside the bare route
+	$(RUN) loadtests.admission $(ARGS)
+
+.PHONY: load-pair
+load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTYPE=fp8"
+	$(RUN) loadtests.pair $(ARGS)
+
 .PHONY: bento
 bento: install ## Build the Bento
 	$(RUN) bentoml build $(ARGS)

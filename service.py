@@ -47,9 +47,12 @@ def reported(ctx: bentoml.Context) -> Iterator[None]:
         raise Reported("The client hung up.") from gone
 
 
+_ANSWERS = (Reported, Phi3Error, ValidationError)
+
+
 def is_worth_a_traceback(record: logging.LogRecord) -> bool:
     """False for what a client got as an answer: BentoML logs every one as an exception."""
-    return not (record.exc_info and isinstance(record.exc_info[1], Reported | ValidationError))
+    return not (record.exc_info and isinstance(record.exc_info[1], _ANSWERS))
 
 
 logging.getLogger("bentoml._internal.server.http_app").addFilter(is_worth_a_traceback)
@@ -63,6 +66,8 @@ logging.getLogger("bentoml._internal.server.http_app").addFilter(is_worth_a_trac
     # read, and its time limit leaves a timer behind for every request: ours stand in the pipeline.
     traffic={"timeout": 3600},
     workers=1,
+    # BentoML cuts off the answer of a request whose content type it cannot decode for its log.
+    logging={"access": {"request_content_type": False}},
 )
 @bentoml.asgi_app(application.api, name="openai")
 class Phi3Service:
@@ -119,5 +124,5 @@ class Phi3Service:
 Phi3Service.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it a Service
     Door,
     native_paths=("/generate", "/generate_stream", "/classify"),
-    **application.guard_options(),
+    **application.door_options(),
 )

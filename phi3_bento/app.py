@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -18,16 +19,18 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware.cors import CORSMiddleware
 
-from phi3_bento.admission.keys import KeyGuard
-from phi3_bento.core import Health, Operation
+from phi3_bento.core import Health, Step
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.budget import MIB, MemoryPlan, plan_memory
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.environment import engine_environment, memory_limit
+from phi3_bento.engine.options import VllmOptions
+from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.errors import StartFailure
 from phi3_bento.models.source import ModelSource, find_model
 from phi3_bento.native import NativeApi
+from phi3_bento.parts import build_parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.routes import build_api
 from phi3_bento.settings import Settings
@@ -36,7 +39,15 @@ from phi3_bento.usage.metrics import LATENCY_BUCKETS_S, Metrics
 BLOCK_TOKENS = 32
 """Tokens per KV block. vLLM's 128 on CPU would never find a shorter prefix in its cache."""
 
-EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "server-timing", "retry-after")
+EXPOSED_HEADERS = (
+    *("x-request-id", "openai-processing-ms", "server-timing"),
+    *("retry-after", "retry-after-ms", "x-should-retry"),
+    *(
+        f"x-ratelimit-{what}-{kind}"
+        for what in ("limit", "remaining", "reset")
+        for kind in ("requests", "tokens")
+    ),
+)
 
 # BentoML gives its own loggers, and nobody else's, a handler in its worker.
 logger = logging.getLogger("bentoml.phi3")
@@ -58,14 +69,19 @@ class Application:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics(registry)
+        self.parts = build_parts(settings, self.metrics)
         self.pipeline = Pipeline(
             metrics=self.metrics,
+            ledger=self.parts.ledger,
             max_choices=settings.max_choices,
             first_piece_limit_s=settings.first_piece_limit_s,
         )
         self.native = NativeApi(self.pipeline)
         self.api = build_api(
-            self.pipeline, keep_alive_s=settings.keep_alive_s, lifespan=self._lifespan
+            self.pipeline,
+            database=self.parts.database,
+            keep_alive_s=settings.keep_alive_s,
+            lifespan=self._lifespan,
         )
         # The names that dashboards for vLLM's own server look for.
         Instrumentator(registry=registry, excluded_handlers=["none"]).instrument(
@@ -80,15 +96,16 @@ class Application:
                 expose_headers=list(EXPOSED_HEADERS),
             )
         self._engine_factory = engine_factory or (
-            lambda: start_engine(settings, report=self.pipeline.starting)
+            lambda: start_engine(
+                settings, report=self.pipeline.starting, on_step=self.parts.meter.observe
+            )
         )
         self._engine: Engine | None = None
 
-    def guard_options(self) -> dict[str, Any]:
+    def door_options(self) -> dict[str, Any]:
         """What `admission.door.Door` is built with."""
-        key = self.settings.api_key
         return {
-            "guard": KeyGuard(key.get_secret_value() if key else None),
+            "doorkeeper": self.parts.doorkeeper,
             "max_body_bytes": int(self.settings.max_body_bytes),
         }
 
@@ -109,13 +126,15 @@ class Application:
             await asyncio.gather(start, return_exceptions=True)
             if self._engine is not None:
                 await self._engine.close()
+            await self.parts.close()
 
     async def _start(self) -> None:
         try:
+            await self.parts.open()
             self._engine = await self._engine_factory()
             self.pipeline.starting("making the first answers")
             reader = await DecisionReader.for_engine(self._engine)
-            await _warm_up(self._engine)
+            await make_first_answers(self._engine)
         except StartFailure as error:
             self._fail(error.message)
         except Exception as error:
@@ -123,7 +142,7 @@ class Application:
             self._fail(f"The engine could not start: {error}")
         else:
             self.native.open(reader)
-            self.pipeline.open(self._engine)
+            self.pipeline.open(self._engine, self.parts.gate(self._engine.card))
             self.metrics.name_build(self._engine.card.name)
             _settle_garbage_collector()
             logger.info("Ready: %s answers.", self._engine.card.name)
@@ -156,8 +175,9 @@ class Application:
 
 def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
     """How the memory is divided, `PHI3_MEMORY` or the cgroup's limit. Raises `StartFailure`."""
+    kv_element_bytes = 1 if settings.kv_dtype == "fp8" else source.shape.kv_element_bytes
     return plan_memory(
-        source.shape,
+        replace(source.shape, kv_element_bytes=kv_element_bytes),
         memory_bytes=min(int(settings.memory), memory_limit() or sys.maxsize),
         max_sequences=settings.max_sequences,
         block_tokens=BLOCK_TOKENS,
@@ -166,15 +186,20 @@ def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
 
 
 async def start_engine(
-    settings: Settings, *, report: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
 ) -> Engine:
-    """Start the engine that the settings choose; `report` hears of each step.
+    """Start the engine that the settings choose; `report` hears what the start is at.
 
-    Raises `StartFailure`.
+    `on_step` hears of every engine step. Raises `StartFailure`.
     """
     if settings.engine == "echo":
         name = settings.served_name or "phi3-echo"
-        return EchoEngine(name=name, word_s=settings.echo_word_s)
+        echo = EchoEngine(name=name, word_s=settings.echo_word_s)
+        echo.on_step = on_step
+        return echo
     report(f"looking for {settings.model}")
     source = await asyncio.to_thread(
         find_model, settings.model, data_dir=settings.data_dir, served_name=settings.served_name
@@ -196,10 +221,11 @@ async def start_engine(
     vllm = await asyncio.to_thread(importlib.import_module, "phi3_bento.engine.vllm")
     report(f"starting vLLM's processes and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
     engine: Engine = await vllm.start_vllm(
-        vllm.VllmOptions(
+        VllmOptions(
             model=source.directory,
             name=source.name,
             dtype=settings.dtype,
+            kv_dtype=settings.kv_dtype,
             context_tokens=plan.context_tokens,
             kv_bytes=plan.kv_bytes,
             max_sequences=settings.max_sequences,
@@ -208,20 +234,10 @@ async def start_engine(
             eager=not settings.compile,
             stall_limit_s=settings.stall_limit_s,
             drain_limit_s=settings.drain_limit_s,
+            on_step=on_step,
         )
     )
     return engine
-
-
-async def _warm_up(engine: Engine) -> None:
-    """Make the first answers here, so that no client pays for what the engine sets up lazily."""
-    body = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2}
-    constrained = body | {"response_format": {"type": "json_object"}}
-    for request in (body, body | {"stream": True}, constrained):
-        job = engine.parse(Operation.CHAT, request, "warm-up")
-        async with aclosing(engine.run(job)) as pieces:
-            async for _ in pieces:
-                pass
 
 
 def _settle_garbage_collector() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from phi3_bento import __version__
+from phi3_bento.admission.commands import keys_cli
 from phi3_bento.app import plan_for
 from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.errors import StartFailure
@@ -17,6 +18,7 @@ from phi3_bento.models.commands import model_cli
 from phi3_bento.models.source import find_model
 from phi3_bento.reference import stale_pages, write_pages
 from phi3_bento.settings import Settings, load_settings
+from phi3_bento.usage.commands import usage_command
 
 EXIT_FAILURE = 1
 
@@ -28,7 +30,11 @@ cli = typer.Typer(
 )
 
 
+cli.add_typer(keys_cli, name="keys")
 cli.add_typer(model_cli, name="model")
+
+
+cli.command("usage")(usage_command)
 
 
 def main() -> None:

@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
-from time import monotonic
+from time import monotonic, time
 from typing import Any
+from uuid import uuid4
 
 
 class Operation(StrEnum):
@@ -15,6 +16,86 @@ class Operation(StrEnum):
     COMPLETION = "completion"
     TOKENIZE = "tokenize"
     DETOKENIZE = "detokenize"
+
+    @property
+    def is_generation(self) -> bool:
+        """The answer is made token by token, and can be streamed."""
+        return self in (Operation.CHAT, Operation.COMPLETION)
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    INFERENCE = "inference"
+    METRICS = "metrics"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a key may use; None: as much as it likes."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    concurrent_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request, and what they may do: the key that admission has recognised."""
+
+    tenant: str
+    key_id: str
+    """Public name of the key; never the secret."""
+    scopes: frozenset[Scope] = frozenset(Scope)
+    models: frozenset[str] | None = None
+    """Names of the models that may be asked; None: all."""
+    quota: Quota = Quota()
+    priority: int = 0
+    """Waiting work of a higher priority runs first."""
+    slo_ttft_ms: int | None = None
+    """The default deadline of a request to its first token; None: no deadline."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request that came through the door; the same for all that it asks for."""
+
+    caller: Caller
+    request_id: str
+    slo_ttft_ms: int | None = None
+    """Deadline to the first token that the request itself names."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """What the stages want to say in the response's headers."""
+
+
+LOCAL_CALLER = Caller(tenant="local", key_id="local")
+"""Whoever sits at this very machine, where the service is open."""
+
+
+@dataclass(slots=True)
+class TokenCount:
+    """Tokens of one request; the engine counts them up while it works."""
+
+    prompt: int = 0
+    cached: int = 0
+    """Prompt tokens that the engine had in its KV cache."""
+    completion: int = 0
+
+    @property
+    def total(self) -> int:
+        """What a limit on tokens counts."""
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the engine: what it computed, and how long that took."""
+
+    prefill_tokens: int
+    decode_tokens: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +107,9 @@ class Job:
     payload: Any
     """The engine's own request object; only the engine that parsed it looks inside."""
     stream: bool = False
+    priority: int = 0
+    """Waiting jobs of a lower number run first."""
+    tokens: TokenCount = field(default_factory=TokenCount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +120,12 @@ class ModelCard:
     max_context_tokens: int
     created: int
     """Unix time in seconds."""
+    max_sequences: int = 32
+    """Sequences that the engine works on at the same time."""
+    kv_tokens: int = 2**20
+    """Tokens that the KV cache holds."""
+    special_tokens: tuple[str, ...] = ()
+    """What the tokenizer takes for a control token wherever it stands in a text."""
 
 
 class State(StrEnum):
@@ -72,8 +162,20 @@ class RequestRecord:
 
     operation: Operation
     request_id: str
+    caller: Caller = LOCAL_CALLER
+    id: str = field(default_factory=lambda: uuid4().hex)
+    """Ours, and unique; a client may send the same request id twice."""
+    model: str = ""
+    tokens: TokenCount = field(default_factory=TokenCount)
+    received_at: float = field(default_factory=time)
+    """Unix time in seconds."""
     started_at: float = field(default_factory=monotonic)
     """Clock of `time.monotonic`, seconds."""
+    let_in: bool = False
+    """Admission has let it in: it is worth a row in the ledger."""
+    stream: bool = False
+    predicted_s: float | None = None
+    """What admission expected the time to the first token to be."""
     first_piece_at: float | None = None
     ended_at: float | None = None
     outcome: str = "aborted"
@@ -83,6 +185,14 @@ class RequestRecord:
     def seconds_to_first_piece(self) -> float | None:
         """Time until the first piece of the answer; None before it came."""
         return None if self.first_piece_at is None else self.first_piece_at - self.started_at
+
+    @property
+    def prediction_error_s(self) -> float | None:
+        """How far the prediction was off; None where it cannot be told, as of a whole answer."""
+        actual_s = self.seconds_to_first_piece
+        if not self.stream or self.predicted_s is None or actual_s is None:
+            return None
+        return abs(actual_s - self.predicted_s)
 
     @property
     def seconds(self) -> float:

@@ -10,8 +10,12 @@
     ├── MethodNotAllowed          405
     ├── BodyTooLarge              413
     ├── UnsupportedMediaType      415
+    ├── RateLimited               429  a key has used what it may, for now
     ├── EngineFailure             500  the engine failed on a valid request
-    ├── Unavailable               503  not now: starting, overloaded, draining, engine dead
+    ├── Unavailable               503  not now: starting, draining, engine dead
+    │   ├── Overloaded            503  as many requests wait as may
+    │   ├── DeadlineUnmeetable    503  the first token cannot come in the time the request allows
+    │   └── LedgerUnavailable     503  usage can be recorded nowhere
     ├── DeadlineExceeded          504  the answer did not come in time
     └── StartFailure              -    the service cannot start; never sent to a client
 
@@ -143,6 +147,19 @@ class UnsupportedMediaType(Phi3Error):
     code = "unsupported_media_type"
 
 
+class RateLimited(Phi3Error):
+    """A limit of the key is used up. `retry_after_s` None: no waiting will help."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        never = {"x-should-retry": "false"} if self.retry_after_s is None else {}
+        return {**super().headers, **never}
+
+
 class EngineFailure(Phi3Error):
     """The engine failed while it worked on a valid request."""
 
@@ -154,6 +171,24 @@ class Unavailable(Phi3Error):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "service_unavailable"
+
+
+class Overloaded(Unavailable):
+    """As many requests are being answered and wait as may."""
+
+    code = "overloaded"
+
+
+class DeadlineUnmeetable(Unavailable):
+    """The first token cannot come in the time that the request, or its key, allows."""
+
+    code = "deadline_unmeetable"
+
+
+class LedgerUnavailable(Unavailable):
+    """Usage can be recorded neither in the database nor in the journal."""
+
+    code = "ledger_unavailable"
 
 
 class DeadlineExceeded(Phi3Error):

@@ -20,7 +20,7 @@ import psutil
 
 from phi3_bento.errors import StartFailure
 from phi3_bento.settings import DEMO_MODEL, Settings
-from phi3_bento.startup import Say, wait_until_ready
+from phi3_bento.startup import Say, needs_key, wait_until_ready
 
 _PR_SET_PDEATHSIG = 1
 """From Linux's prctl.h."""
@@ -122,16 +122,17 @@ def serve(launch: Launch, *, say: Say, verbose: bool) -> int:
             seconds = monotonic() - started_at
             _remember(launch, seconds)
             say(f"{name} is ready after {seconds:.0f} s. Stop it with Ctrl-C.")
-            say(f"{launch.address} — try: {example_command(launch, name)}")
+            with_key = needs_key(launch.address)
+            say(f"{launch.address} — try: {example_command(launch, name, with_key=with_key)}")
         code = child.wait()
     return 0 if stopping else code
 
 
-def example_command(launch: Launch, model: str) -> str:
+def example_command(launch: Launch, model: str, *, with_key: bool) -> str:
     """A `curl` that the running service answers."""
     message = {"role": "user", "content": "Hello! What are you?"}
     body = {"model": model, "messages": [message], "temperature": 0}
-    key = ' -H "Authorization: Bearer $PHI3_API_KEY"' if launch.settings.api_key else ""
+    key = ' -H "Authorization: Bearer $PHI3_API_KEY"' if with_key else ""
     return (
         f"curl {launch.address}/v1/chat/completions{key} "
         f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
-from uuid import uuid4
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from phi3_bento.core import Operation, whole
+from phi3_bento.admission.door import current_call
+from phi3_bento.admission.validation import check_labels
+from phi3_bento.core import Call, Operation, whole
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.errors import Phi3Error, Unavailable, to_openai
 from phi3_bento.pipeline import Pipeline
@@ -40,6 +41,8 @@ class DecisionItem(BaseModel):
     text: str
     labels: list[str] = Field(description="2 to 26 different labels.")
     instruction: str | None = Field(None, description="What to decide; unset: the best fit.")
+    # BentoML makes batches of many callers' items: each remembers whose it is.
+    _call: Call = PrivateAttr(default_factory=current_call)
 
 
 class Decision(BaseModel):
@@ -72,7 +75,7 @@ class NativeApi:
     ) -> Generation:
         """Answer `prompt`. Raises `Phi3Error`."""
         body = _chat_body(prompt, max_tokens, temperature, system)
-        answer = await self._ask(body)
+        answer = await self._ask(body, current_call())
         choice = answer["choices"][0]
         return Generation(
             text=choice["message"]["content"] or "",
@@ -86,7 +89,7 @@ class NativeApi:
     ) -> AsyncGenerator[str, None]:
         """Yield the answer to `prompt` as it is made. Raises `Phi3Error`."""
         body = _chat_body(prompt, max_tokens, temperature, system) | {"stream": True}
-        answer = self._pipeline.answer(Operation.CHAT, body, uuid4().hex)
+        answer = self._pipeline.answer(Operation.CHAT, body, current_call())
         async with aclosing(answer) as pieces:
             async for piece in pieces:
                 for choice in orjson.loads(piece)["choices"]:
@@ -106,14 +109,15 @@ class NativeApi:
     async def _decide(self, item: DecisionItem) -> Decision:
         if self._reader is None:
             raise Unavailable(self._pipeline.health().reason)
+        check_labels(item.labels, self._pipeline.card.special_tokens)
         decision = await self._reader.decision(item.text, item.labels, item.instruction)
-        answer = await self._ask(decision.body)
+        answer = await self._ask(decision.body, item._call)  # ours
         probabilities = decision.probabilities(answer)
         label = max(probabilities, key=probabilities.__getitem__)
         return Decision(label=label, probabilities=probabilities, usage=_usage(answer))
 
-    async def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await whole(self._pipeline.answer(Operation.CHAT, body, uuid4().hex))
+    async def _ask(self, body: dict[str, Any], call: Call) -> dict[str, Any]:
+        answer = await whole(self._pipeline.answer(Operation.CHAT, body, call))
         document: dict[str, Any] = orjson.loads(answer)
         return document
 

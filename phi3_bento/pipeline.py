@@ -1,15 +1,17 @@
-"""A request's way, top to bottom: check it, run it, count it."""
+"""A request's way, top to bottom: check it, let it in, run it, count it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import Any
 
+from phi3_bento.admission.gate import Gate
 from phi3_bento.admission.validation import check_body
-from phi3_bento.core import Health, ModelCard, Operation, RequestRecord, State
+from phi3_bento.core import Call, Health, ModelCard, Operation, RequestRecord, State
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.usage.ledger import Ledger
 from phi3_bento.usage.metrics import Metrics
 
 _STARTING = Health(State.STARTING, "The engine starts.")
@@ -25,11 +27,15 @@ class Pipeline:
     methods belong to one event loop.
     """
 
-    def __init__(self, *, metrics: Metrics, max_choices: int, first_piece_limit_s: float) -> None:
+    def __init__(
+        self, *, metrics: Metrics, ledger: Ledger, max_choices: int, first_piece_limit_s: float
+    ) -> None:
         self._metrics = metrics
+        self._ledger = ledger
         self._max_choices = max_choices
         self._first_piece_limit_s = first_piece_limit_s
         self._engine: Engine | None = None
+        self._gate: Gate | None = None
         self._refusal: Health | None = _STARTING
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
@@ -37,24 +43,33 @@ class Pipeline:
         self._cut_off = False
 
     async def answer(
-        self, operation: Operation, body: object, request_id: str
+        self, operation: Operation, body: object, call: Call
     ) -> AsyncGenerator[bytes, None]:
         """Yield the answer in JSON documents, as `Engine.run` does.
 
         Errors before the first piece are the request's status. Iterate in one task; closing the
-        generator or cancelling the task stops the engine's work.
+        generator or cancelling the task stops the engine's work. When it ends, the request has
+        its row in the ledger.
         """
-        record = RequestRecord(operation, request_id)
-        with self._counted(record):
-            engine = self.require_engine()
-            checked = check_body(operation, body, max_choices=self._max_choices)
-            job = engine.parse(operation, checked, request_id)
-            async with aclosing(engine.run(job)) as pieces:
-                first = await self._first_piece(pieces)
-                record.first_piece_at = monotonic()
-                yield first
-                async for piece in pieces:
-                    yield piece
+        record = RequestRecord(operation, call.request_id, call.caller)
+        async with self._accounted(record):
+            engine, gate = self._require()
+            checked = check_body(
+                operation,
+                body,
+                max_choices=self._max_choices,
+                special_tokens=engine.card.special_tokens,
+            )
+            job = engine.parse(operation, checked, call.request_id)
+            record.model, record.tokens, record.stream = engine.card.name, job.tokens, job.stream
+            async with gate.let_in(job, checked, call) as ticket:
+                record.let_in, record.predicted_s = True, ticket.place.predicted_s
+                async with aclosing(engine.run(ticket.job)) as pieces:
+                    first = await self._first_piece(pieces)
+                    record.first_piece_at = ticket.begin()
+                    yield first
+                    async for piece in pieces:
+                        yield piece
 
     @property
     def card(self) -> ModelCard:
@@ -63,14 +78,18 @@ class Pipeline:
 
     def require_engine(self) -> Engine:
         """The engine, or `Unavailable` with the reason why there is none."""
-        if self._engine is None or self._refusal is not None:
+        return self._require()[0]
+
+    def _require(self) -> tuple[Engine, Gate]:
+        if self._engine is None or self._gate is None or self._refusal is not None:
             refusal = self._refusal or _STARTING
             is_starting = refusal.state is State.STARTING
             raise Unavailable(
                 refusal.reason,
                 retry_after_s=_RETRY_STARTING_S if is_starting else _RETRY_ELSEWHERE_S,
             )
-        return self._engine
+        self._ledger.check()
+        return self._engine, self._gate
 
     def health(self) -> Health:
         """Whether requests are answered now, and if not, why."""
@@ -82,9 +101,10 @@ class Pipeline:
         """Tell those who ask meanwhile what the start is at, as in "loading the weights"."""
         self._refusal = Health(State.STARTING, f"The engine starts: {doing}.")
 
-    def open(self, engine: Engine) -> None:
+    def open(self, engine: Engine, gate: Gate) -> None:
         """Take requests from now on."""
         self._engine = engine
+        self._gate = gate
         self._refusal = None
 
     def fail(self, reason: str) -> None:
@@ -117,8 +137,8 @@ class Pipeline:
                 "prompt, or try again when there is less load."
             ) from None
 
-    @contextmanager
-    def _counted(self, record: RequestRecord) -> Iterator[None]:
+    @asynccontextmanager
+    async def _accounted(self, record: RequestRecord) -> AsyncGenerator[None, None]:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request must be answered in a task, so that it can be ended")
@@ -127,27 +147,40 @@ class Pipeline:
         self._metrics.in_flight.inc()
         try:
             yield
-            record.outcome = "ok"
+            await self._enter_row(record, "ok")
         except Phi3Error as error:
-            record.outcome = error.code or error.type
+            await self._enter_row(record, error.code or error.type)
             raise
         except Exception:
             # Nobody foresaw it; the client reads the same of it as of a failed engine.
-            record.outcome = EngineFailure.code or EngineFailure.type
+            await self._enter_row(record, EngineFailure.code or EngineFailure.type)
             raise
         except asyncio.CancelledError:
             if not self._cut_off:
                 raise
             task.uncancel()
-            record.outcome = "cut_off"
+            await self._enter_row(record, "cut_off")
             raise Unavailable(
                 "The service is shutting down and could not wait longer for this answer.",
                 retry_after_s=_RETRY_ELSEWHERE_S,
             ) from None
         finally:
-            record.ended_at = monotonic()
+            self._end(record)
             self._running.discard(task)
             if not self._running:
                 self._idle.set()
             self._metrics.in_flight.dec()
-            self._metrics.observe(record)
+
+    async def _enter_row(self, record: RequestRecord, outcome: str) -> None:
+        """Write the row before the client has all of its answer."""
+        record.outcome, record.ended_at = outcome, monotonic()
+        if record.let_in:
+            await self._ledger.write(record)
+
+    def _end(self, record: RequestRecord) -> None:
+        if record.ended_at is None:
+            # The client hung up: nobody is there to wait for the row.
+            record.ended_at = monotonic()
+            if record.let_in:
+                self._ledger.write_soon(record)
+        self._metrics.observe(record)

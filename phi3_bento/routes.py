@@ -2,18 +2,22 @@
 
 import importlib.metadata
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
 from phi3_bento import __version__
-from phi3_bento.admission.door import REQUEST_ID_KEY
+from phi3_bento.admission.door import current_call
+from phi3_bento.admission.doorkeeper import ADMIN_PREFIX
 from phi3_bento.core import ModelCard, Operation
+from phi3_bento.database import DATABASE_ERRORS
 from phi3_bento.errors import (
     EngineFailure,
     InvalidRequest,
@@ -26,6 +30,7 @@ from phi3_bento.errors import (
 )
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.responses import AnswerResponse, error_response
+from phi3_bento.usage.report import Grouping, read_moment, summarise
 
 _BODY_SCHEMA = {
     "requestBody": {
@@ -35,7 +40,9 @@ _BODY_SCHEMA = {
 }
 
 
-def build_api(pipeline: Pipeline, *, keep_alive_s: float, lifespan: Any = None) -> FastAPI:
+def build_api(
+    pipeline: Pipeline, *, database: AsyncEngine, keep_alive_s: float, lifespan: Any = None
+) -> FastAPI:
     """The app that is mounted beside BentoML's own routes."""
     api = FastAPI(
         title="phi3-bento",
@@ -48,6 +55,7 @@ def build_api(pipeline: Pipeline, *, keep_alive_s: float, lifespan: Any = None) 
     api.include_router(_inference_routes(pipeline, keep_alive_s))
     api.include_router(_model_routes(pipeline))
     api.include_router(_health_routes(pipeline))
+    api.include_router(_admin_routes(database))
     api.add_api_route("/v1/{path:path}", _no_such_route, methods=_METHODS, include_in_schema=False)
     api.add_exception_handler(Phi3Error, _on_failure)
     api.add_exception_handler(HTTPException, _on_http_exception)
@@ -65,8 +73,8 @@ def _inference_routes(pipeline: Pipeline, keep_alive_s: float) -> APIRouter:
     def endpoint(operation: Operation) -> Callable[[Request], Any]:
         async def handle(request: Request) -> Response:
             body = await read_json(request)
-            stream = isinstance(body, dict) and body.get("stream") is True
-            pieces = pipeline.answer(operation, body, request.scope[REQUEST_ID_KEY])
+            stream = operation.is_generation and _wants_stream(body)
+            pieces = pipeline.answer(operation, body, current_call())
             return AnswerResponse(pieces, stream=stream, keep_alive_s=keep_alive_s)
 
         return handle
@@ -103,6 +111,23 @@ def _model_routes(pipeline: Pipeline) -> APIRouter:
         if model != card.name:
             raise ModelNotFound(model, card.name)
         return _json(_card(card))
+
+    return router
+
+
+def _admin_routes(database: AsyncEngine) -> APIRouter:
+    router = APIRouter(prefix=ADMIN_PREFIX)
+
+    @router.get("/usage", summary="What was used: by=key|tenant|day|model, since=30d or a date")
+    async def usage(
+        by: Grouping = Grouping.KEY, since: str | None = None, tenant: str | None = None
+    ) -> Response:
+        earliest = read_moment(since, datetime.now(UTC)) if since else None
+        try:
+            sums = await summarise(database, by=by, since=earliest, tenant=tenant)
+        except DATABASE_ERRORS:
+            raise Unavailable("The database of usage does not answer.", retry_after_s=5) from None
+        return _json({"by": by, "data": [each.as_dict() for each in sums]})
 
     return router
 
@@ -152,6 +177,14 @@ async def read_json(request: Request) -> Any:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
 
 
+def _wants_stream(body: Any) -> bool:
+    """Raises `InvalidRequest` for what an engine could take for true, such as 1 and "on"."""
+    stream = body.get("stream") if isinstance(body, dict) else None
+    if not isinstance(stream, bool | None):
+        raise InvalidRequest("'stream' must be true or false.", param="stream")
+    return bool(stream)
+
+
 async def _no_such_route(request: Request) -> Response:
     """For every path under /v1 that has no route of its own, so that BentoML does not answer it."""
     others = (route for route in request.app.routes if route.name != _no_such_route.__name__)
@@ -175,7 +208,10 @@ async def _on_http_exception(request: Request, error: Any) -> Response:
 
 
 async def _on_validation_error(_: Request, error: Any) -> Response:
-    return error_response(InvalidRequest(str(error)))
+    """For a parameter of a query; FastAPI's own text names our files."""
+    problem = error.errors()[0]
+    name = str(problem["loc"][-1])
+    return error_response(InvalidRequest(f"{name}: {problem['msg']}", param=name))
 
 
 async def _on_surprise(_: Request, __: Any) -> Response:

@@ -46,14 +46,40 @@ class Settings(BaseSettings):
     )
     host: str = Field(
         "127.0.0.1",
-        description="The IP address to listen on; any but a loopback address needs `PHI3_API_KEY`.",
+        description="The IP address to listen on; any but a loopback address needs an API key.",
     )
     port: int = Field(DEFAULT_PORT, ge=1, le=65535, description="The TCP port to listen on.")
     api_key: SecretStr | None = Field(
         None,
         min_length=16,
-        description="The key that clients send as `Authorization: Bearer …`; unset: the service is "
-        "open, to this machine alone.",
+        description="A key with all scopes and no limits that clients send as `Authorization: "
+        "Bearer …`, beside those of `phi3-bento keys`; without any key the service is open, to "
+        "this machine alone.",
+    )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="The deployment's secret, from which key digests and what separates tenants "
+        "are derived; the same for all replicas. Unset: made once, kept in the data directory.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="The database of keys and usage: `sqlite:///PATH` or "
+        "`postgresql://USER:PASSWORD@HOST/NAME`; unset: SQLite in the data directory.",
+    )
+    limits_url: str = Field(
+        "memory://",
+        pattern=r"^(memory://|rediss?://.+)$",
+        description="Where rate limits are counted: `memory://` for one replica, or "
+        "`redis://HOST:PORT/NUMBER` for several.",
+    )
+    open_metrics: bool = Field(
+        False, description="Whether `/metrics` is read without a key; else it needs the scope."
+    )
+    failed_attempts_per_minute: int = Field(
+        30,
+        ge=1,
+        description="Requests with a missing or wrong key after which an address must wait.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -86,6 +112,11 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="The number format of the computation; `auto`: the checkpoint's own."
     )
+    kv_dtype: Literal["auto", "fp8"] = Field(
+        "auto",
+        description="The number format of the KV cache; `fp8` holds twice the tokens in the same "
+        "memory, see docs/performance.md for what it costs.",
+    )
     compile: bool = Field(
         False,
         description="Compile the model with torch.compile; the first start takes about a minute "
@@ -112,6 +143,11 @@ class Settings(BaseSettings):
     )
     max_choices: int = Field(
         16, ge=1, le=128, description="The largest `n`, and the most prompts of one completion."
+    )
+    max_waiting: int = Field(
+        64,
+        ge=0,
+        description="Requests that may wait beside those the engine works on; more get 503.",
     )
     first_piece_limit_s: float = Field(
         300.0,
@@ -167,6 +203,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def database(self) -> str:
+        """The URL of the database of keys and usage."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'phi3.db'}"
+
+    @property
     def is_loopback(self) -> bool:
         """Only this machine can reach the service's address."""
         return ip_address(self.host).is_loopback
@@ -176,7 +217,7 @@ def load_settings() -> Settings:
     """The settings from the environment.
 
     Raises `StartFailure` that names the variable, says what is wrong with its value, and how it
-    is meant; also for a service that others could reach without a key.
+    is meant.
     """
     _refuse_unknown(name for name in os.environ if name.startswith("PHI3_"))
     try:
@@ -187,11 +228,6 @@ def load_settings() -> Settings:
             for problem in error.errors()
         )
         raise StartFailure(f"A setting cannot be used. {problems}.") from error
-    if not settings.is_loopback and settings.api_key is None:
-        raise StartFailure(
-            f"PHI3_HOST={settings.host} can be reached from other machines, and there is no API "
-            "key. Set PHI3_API_KEY to at least 16 characters, or listen on 127.0.0.1."
-        )
     return settings
 
 

@@ -60,6 +60,11 @@ def wait_until_ready(
     raise StartFailure(f"The service was not ready after {_START_LIMIT_S:.0f} s; see its log.")
 
 
+def needs_key(address: str) -> bool:
+    """The service answers nobody without a key."""
+    return _get(address, "/v1/models")[0] == HTTPStatus.UNAUTHORIZED
+
+
 def _get(address: str, path: str) -> tuple[int, dict[str, Any]]:
     """Status and JSON of a GET; status 0 while nothing listens."""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import postgresql_server, redis_server
 from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
 
 
@@ -36,3 +37,17 @@ def echo(tmp_path: Path) -> Iterator[EchoServer]:
     """The API over a scriptable echo engine in this process."""
     with echo_server(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty database on a real PostgreSQL."""
+    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Redis."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,18 @@ def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 30.0) ->
         if condition():
             return
         time.sleep(0.05)
+    raise AssertionError(f"not within {limit_s:g} s: {what}")
+
+
+async def wait_for_async(
+    condition: Callable[[], Awaitable[bool]], what: str, limit_s: float = 30.0
+) -> None:
+    """As `wait_for`, for a condition that is awaited."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if await condition():
+            return
+        await asyncio.sleep(0.02)
     raise AssertionError(f"not within {limit_s:g} s: {what}")
 
 
@@ -166,7 +178,7 @@ def echo_server(
         engine_factory=engine_factory,
         registry=registry,
     )
-    app = Door(application.api, native_paths=(), **application.guard_options())
+    app = Door(application.api, native_paths=(), **application.door_options())
     port = free_port()
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)

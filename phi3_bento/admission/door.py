@@ -1,19 +1,19 @@
-"""The door of the whole service, BentoML's routes included: request id, key, and size of the body.
+"""The door of the whole service, BentoML's routes included: caller, request id, size of the body.
 
 An ASGI middleware, because BentoML answers its native routes before any code of ours runs.
 """
 
-import re
 from collections.abc import Iterable
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from phi3_bento.admission.keys import KeyGuard
+from phi3_bento.admission.doorkeeper import Doorkeeper, new_call
+from phi3_bento.core import LOCAL_CALLER, Call
 from phi3_bento.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -27,22 +27,23 @@ from phi3_bento.errors import (
     to_openai,
 )
 
-REQUEST_ID_KEY = "phi3.request_id"
 FAILURE_KEY = "phi3.failure"
 """Where in the scope a native operation leaves its `Phi3Error`: BentoML would hide what it says."""
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that did not wait; for logs and metrics, nobody receives it."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_PATH_FAILURES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
-OPEN_PATHS = frozenset(
-    {
-        *("/livez", "/readyz", "/healthz", "/health", "/ping"),
-        *("/v1/health/live", "/v1/health/ready", "/metrics", "/version"),
-    }
-)
-"""What probes and scrapers read without a key."""
+_call: ContextVar[Call] = ContextVar("phi3_call")
+
+
+def current_call() -> Call:
+    """The call that is being answered; outside of one, as at the start, that of this machine.
+
+    A context variable, because BentoML hands its native operations no more than their arguments.
+    """
+    return _call.get(None) or Call(LOCAL_CALLER, "internal")
 
 
 class Door:
@@ -57,27 +58,35 @@ class Door:
         self,
         app: ASGIApp,
         *,
-        guard: KeyGuard,
+        doorkeeper: Doorkeeper,
         max_body_bytes: int,
         native_paths: Iterable[str],
     ) -> None:
         self._app = app
-        self._guard = guard
+        self._doorkeeper = doorkeeper
         self._max_body_bytes = max_body_bytes
         self._native_paths = frozenset(native_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        scope[REQUEST_ID_KEY] = _request_id(headers.get("x-request-id"))
-        reply = _Reply(send, scope, is_native=scope["path"] in self._native_paths)
+        if scope["type"] != "http":
+            # Nothing here speaks WebSocket, and nothing may pass unseen.
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        call = new_call(scope)
+        _call.set(call)
+        is_native = scope["path"] in self._native_paths
+        reply = _Reply(send, scope, call, self._doorkeeper, is_native=is_native)
         try:
-            if scope["path"] not in OPEN_PATHS:
-                self._guard.check(headers.get("authorization"), (scope.get("server") or (None,))[0])
+            await self._doorkeeper.admit(scope, call)
+            headers = Headers(scope=scope)
+            if is_native:
+                _check_is_json(scope["method"], headers.get("content-type"))
+                await self._doorkeeper.check_left(call)
             self._check_length(headers.get("content-length"))
-            await self._app(scope, self._limited(receive), reply)
+            await self._app(scope, self._limited(scope, receive), reply)
             if not reply.started:
                 # The client hung up. BentoML's timeout middleware waits for a first message
                 # nevertheless, for its whole limit, and with it a shutdown.
@@ -91,7 +100,7 @@ class Door:
         if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
         received = 0
 
         async def limited() -> Message:
@@ -99,7 +108,9 @@ class Door:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
-                raise self._too_large()
+                # BentoML would make a failure of the service of it.
+                scope[FAILURE_KEY] = self._too_large()
+                raise scope[FAILURE_KEY]
             return message
 
         return limited
@@ -114,10 +125,13 @@ class Door:
 class _Reply:
     """Sends a response on, with the request id, and BentoML's errors in OpenAI's form."""
 
-    def __init__(self, send: Send, scope: Scope, *, is_native: bool) -> None:
+    def __init__(
+        self, send: Send, scope: Scope, call: Call, doorkeeper: Doorkeeper, *, is_native: bool
+    ) -> None:
         self._send = send
         self._scope = scope
-        self._request_id = scope[REQUEST_ID_KEY]
+        self._call = call
+        self._doorkeeper = doorkeeper
         self._is_native = is_native
         self._failed_start: Message | None = None
         self._failed_body = b""
@@ -126,8 +140,9 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            MutableHeaders(scope=message)["x-request-id"] = self._request_id
-            if self._is_native and message["status"] >= HTTPStatus.BAD_REQUEST:
+            await self._doorkeeper.say_standing(self._call)
+            MutableHeaders(scope=message).update(self._headers())
+            if self._is_bentoml_s_failure(message):
                 self._failed_start = message
                 return
         elif self._failed_start is not None and message["type"] == "http.response.body":
@@ -138,14 +153,17 @@ class _Reply:
         await self._send(message)
 
     async def refuse(self, error: Phi3Error) -> None:
-        """Answer with `error` instead of the app."""
+        """Answer with `error` instead of the app.
+
+        The server reads what is left of the body and drops it: who still sends when the connection
+        is closed is reset, and reads no answer.
+        """
         body = orjson.dumps(to_openai(error))
+        await self._doorkeeper.say_standing(self._call)
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),
-            "x-request-id": self._request_id,
-            # What is left of the body is not read: the connection cannot be used again.
-            **({"connection": "close"} if isinstance(error, BodyTooLarge) else {}),
+            **self._headers(),
             **error.headers,
         }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -158,13 +176,27 @@ class _Reply:
         await self._send(start)
         await self._send({"type": "http.response.body"})
 
+    def _is_bentoml_s_failure(self, start: Message) -> bool:
+        """Of a native operation, or of a wrong path or method, told in plain text."""
+        status = start["status"]
+        if self._is_native:
+            return bool(status >= HTTPStatus.BAD_REQUEST)
+        kind = Headers(raw=start["headers"]).get("content-type", "")
+        return status in _PATH_FAILURES and kind.startswith("text/plain")
+
+    def _headers(self) -> dict[str, str]:
+        return {"x-request-id": self._call.request_id, **self._call.headers}
+
     async def _send_failure(self, status: int) -> None:
         failure = self._scope.get(FAILURE_KEY) or _native_failure(status, self._failed_body)
         await self.refuse(failure)
 
 
-def _request_id(given: str | None) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
+def _check_is_json(method: str, content_type: str | None) -> None:
+    """Refuse what BentoML would take besides: forms, which any web page may send anywhere."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if method == "POST" and media_type != "application/json":
+        raise UnsupportedMediaType("Send the body as 'Content-Type: application/json'.")
 
 
 def _native_failure(status: int, body: bytes) -> Phi3Error:

@@ -6,14 +6,20 @@ on any machine. It counts a word as a token and never pretends to be a model.
 
 import asyncio
 import json
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State
+from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
 from phi3_bento.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Unavailable
 
+PHI3_SPECIAL_TOKENS = (
+    *("<unk>", "<s>", "</s>", "<|endoftext|>"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+    *(f"<|placeholder{number}|>" for number in range(1, 7)),
+)
 Script = str | Exception
 """What the next job answers: a text, or an error that it raises."""
 
@@ -26,10 +32,18 @@ class EchoEngine:
     """
 
     def __init__(
-        self, *, name: str = "phi3-echo", max_context_tokens: int = 4096, word_s: float = 0.0
+        self,
+        *,
+        name: str = "phi3-echo",
+        max_context_tokens: int = 4096,
+        word_s: float = 0.0,
+        special_tokens: tuple[str, ...] = PHI3_SPECIAL_TOKENS,
     ) -> None:
-        self.card = ModelCard(name, max_context_tokens, created=int(time.time()))
+        self.card = ModelCard(
+            name, max_context_tokens, created=int(time.time()), special_tokens=special_tokens
+        )
         self.word_s = word_s
+        self.on_step: Callable[[Step], None] = lambda _: None
         self.state = Health(State.READY)
         self.running = 0
         self.started = 0
@@ -47,7 +61,11 @@ class EchoEngine:
         temperature = body.get("temperature", 0)
         if not isinstance(temperature, int | float) or temperature < 0:
             raise InvalidRequest("temperature must be at least 0.", param="temperature")
-        return Job(operation, request_id, dict(body), stream=body.get("stream") is True)
+        for name in _TOKEN_LISTS:
+            if not _is_token_list(body.get(name, [])):
+                raise InvalidRequest(f"{name} must be a list of code points.", param=name)
+        stream = operation.is_generation and body.get("stream") is True
+        return Job(operation, request_id, dict(body), stream)
 
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self.state.state is State.CLOSED:
@@ -84,6 +102,9 @@ class EchoEngine:
         for index, word in enumerate(text.split()[:limit]):
             if self.word_s:
                 await asyncio.sleep(self.word_s)
+            job.tokens.prompt = prompt_tokens
+            job.tokens.completion += 1
+            self.on_step(Step(0 if index else prompt_tokens, self.running, self.word_s))
             yield word if index == 0 else f" {word}"
 
     async def _chat(self, job: Job, script: str | None) -> AsyncGenerator[dict[str, Any], None]:
@@ -93,7 +114,7 @@ class EchoEngine:
             message = {"role": "assistant", "content": "".join(words)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             choice["logprobs"] = _asked_logprobs(job)
-            yield self._document(job, "chat.completion", choice) | _usage(job, len(words))
+            yield self._document(job, "chat.completion", choice) | _usage(job)
             return
         delta: dict[str, Any] = {"role": "assistant", "content": ""}
         async for word in self._words(job, text):
@@ -102,6 +123,8 @@ class EchoEngine:
             delta = {"content": word}
             yield self._document(job, "chat.completion.chunk", _chunk(delta))
         yield self._document(job, "chat.completion.chunk", _chunk({}, "stop"))
+        if _wants_usage(job):
+            yield self._document(job, "chat.completion.chunk") | _usage(job)
 
     async def _completion(
         self, job: Job, script: str | None
@@ -110,13 +133,15 @@ class EchoEngine:
         if not job.stream:
             text = [word async for word in words]
             choice = {"index": 0, "text": "".join(text), "finish_reason": "stop"}
-            yield self._document(job, "text_completion", choice) | _usage(job, len(text))
+            yield self._document(job, "text_completion", choice) | _usage(job)
             return
         async for word in words:
             choice = {"index": 0, "text": word, "finish_reason": None}
             yield self._document(job, "text_completion", choice)
         choice = {"index": 0, "text": "", "finish_reason": "stop"}
         yield self._document(job, "text_completion", choice)
+        if _wants_usage(job):
+            yield self._document(job, "text_completion") | _usage(job)
 
     async def _tokenize(self, job: Job, _: str | None) -> AsyncGenerator[dict[str, Any], None]:
         tokens = [ord(character) for character in _prompt_of(job)]
@@ -126,13 +151,13 @@ class EchoEngine:
     async def _detokenize(self, job: Job, _: str | None) -> AsyncGenerator[dict[str, Any], None]:
         yield {"prompt": "".join(chr(token) for token in job.payload.get("tokens", []))}
 
-    def _document(self, job: Job, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+    def _document(self, job: Job, kind: str, *choices: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": f"{'cmpl' if kind == 'text_completion' else 'chatcmpl'}-{job.request_id}",
             "object": kind,
             "created": int(time.time()),
             "model": self.card.name,
-            "choices": [choice],
+            "choices": list(choices),
         }
 
 
@@ -145,6 +170,17 @@ _ANSWERS: dict[Operation, _Answer] = {
 }
 
 
+_TOKEN_LISTS = ("tokens", "logprob_token_ids")
+
+
+def _is_token_list(value: object) -> bool:
+    """A list of code points: this engine's tokens are characters."""
+    return isinstance(value, list) and all(
+        type(token) is int and 0 <= token <= sys.maxunicode and not 0xD800 <= token < 0xE000
+        for token in value
+    )
+
+
 def _prompt_of(job: Job) -> str:
     messages = job.payload.get("messages")
     content = messages[-1].get("content") if messages else job.payload.get("prompt", "")
@@ -155,10 +191,15 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str,
     return {"index": 0, "delta": delta, "finish_reason": finish_reason}
 
 
-def _usage(job: Job, completion_tokens: int) -> dict[str, Any]:
-    prompt_tokens = len(_prompt_of(job).split())
-    counts = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-    return {"usage": counts | {"total_tokens": prompt_tokens + completion_tokens}}
+def _usage(job: Job) -> dict[str, Any]:
+    count = job.tokens
+    counts = {"prompt_tokens": count.prompt, "completion_tokens": count.completion}
+    return {"usage": counts | {"total_tokens": count.total}}
+
+
+def _wants_usage(job: Job) -> bool:
+    options = job.payload.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _asked_logprobs(job: Job) -> dict[str, Any] | None:

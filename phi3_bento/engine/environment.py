@@ -90,6 +90,10 @@ def engine_environment(
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": log_level.upper(),
         "TOKENIZERS_PARALLELISM": "false",
+        # Weights in pages of 2 MiB, of glibc's allocations (oneDNN's packed weights) and torch's:
+        # where a page fault is dear, as in a virtual machine, it is most of a start.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "THP_MEM_ALLOC_ENABLE": "1",
     }
     environment = {name: value for name, value in wanted.items() if name not in inherited}
     preload = [inherited["LD_PRELOAD"]] if inherited.get("LD_PRELOAD") else []

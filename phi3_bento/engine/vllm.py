@@ -5,17 +5,17 @@ The only file that imports vllm, and the only one to change when vLLM changes. I
 """
 
 import asyncio
+import logging
 import time
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import State as StarletteState
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -29,8 +29,10 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State
+from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
+from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
+from phi3_bento.engine.options import VllmOptions
 from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
@@ -39,52 +41,28 @@ _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
     Operation.TOKENIZE: TypeAdapter(TokenizeRequest),
     Operation.DETOKENIZE: TypeAdapter(DetokenizeRequest),
 }
+# It would write a line for every engine step: their details are for `StepClock`.
+logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
+
 _EVENT_PREFIX = "data: "
 _END_OF_STREAM = "[DONE]"
 
 
-@dataclass(frozen=True, slots=True)
-class VllmOptions:
-    """What the engine is started with; token counts and bytes."""
-
-    model: Path
-    name: str
-    dtype: str
-    context_tokens: int
-    kv_bytes: int
-    max_sequences: int
-    prefill_chunk_tokens: int
-    block_tokens: int
-    eager: bool
-    stall_limit_s: float
-    drain_limit_s: float
-
-    def arguments(self) -> list[str]:
-        """The same in the words of vLLM's command line."""
-        flags = ["--enforce-eager"] if self.eager else []
-        return [
-            *("--model", str(self.model), "--served-model-name", self.name),
-            *("--dtype", self.dtype, "--max-model-len", str(self.context_tokens)),
-            *("--kv-cache-memory-bytes", str(self.kv_bytes)),
-            *("--block-size", str(self.block_tokens), "--enable-prefix-caching"),
-            *("--max-num-seqs", str(self.max_sequences)),
-            *("--max-num-batched-tokens", str(self.prefill_chunk_tokens)),
-            *("--enable-chunked-prefill", "--enable-prompt-tokens-details"),
-            # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.
-            *("--shutdown-timeout", str(int(self.drain_limit_s))),
-            *flags,
-        ]
-
-
 class StepClock(StatLoggerBase):
-    """Notes when the engine last reported a step: the proof of progress."""
+    """Notes when the engine last reported a step, the proof of progress, and what it computed."""
 
-    def __init__(self, vllm_config: Any = None, engine_index: int = 0) -> None:
+    def __init__(self, on_step: Callable[[Step], None]) -> None:
         self.last_step_at = time.monotonic()
+        self._on_step = on_step
 
-    def record(self, *_: Any, **__: Any) -> None:
+    def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
         """Called by vLLM after every engine step."""
         self.last_step_at = time.monotonic()
+        details = scheduler_stats and scheduler_stats.iteration_details
+        if details and not details.is_dummy:
+            seconds = details.elapsed_ms / 1000
+            step = Step(details.num_ctx_tokens, details.num_generation_tokens, seconds)
+            self._on_step(step)
 
     def log_engine_initialized(self) -> None:
         """Required by vLLM; nothing to log."""
@@ -107,6 +85,9 @@ class VllmEngine:
             name=options.name,
             max_context_tokens=engine.model_config.max_model_len,
             created=int(time.time()),
+            max_sequences=options.max_sequences,
+            kv_tokens=_kv_tokens(engine),
+            special_tokens=_special_tokens(engine),
         )
 
     @property
@@ -124,8 +105,12 @@ class VllmEngine:
             raise ModelNotFound(request.model, self._card.name)
         if hasattr(request, "request_id"):
             request.request_id = request_id
-        stream = bool(getattr(request, "stream", False))
-        return Job(operation, request_id, request, stream)
+        # The other requests take fields that they do not know, this one too.
+        stream = operation.is_generation and bool(request.stream)
+        payload = Payload.of(request, stream=stream)
+        if stream:
+            request.stream_options = StreamOptions(include_usage=True, continuous_usage_stats=True)
+        return Job(operation, request_id, payload, stream)
 
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self._closed:
@@ -172,6 +157,8 @@ class VllmEngine:
         if isinstance(answer, ErrorResponse):
             raise _failure_from_response(answer)
         if isinstance(answer, BaseModel):
+            if usage := getattr(answer, "usage", None):
+                count(usage.model_dump(), job.tokens)
             yield answer.model_dump_json().encode()
             return
         async with aclosing(answer) as events:
@@ -179,12 +166,14 @@ class VllmEngine:
                 data = event.removeprefix(_EVENT_PREFIX).rstrip()
                 if data.startswith('{"error"'):
                     raise _failure_from_response(ErrorResponse.model_validate_json(data))
-                if data != _END_OF_STREAM:
-                    yield data.encode()
+                if data != _END_OF_STREAM and (chunk := job.payload.chunk(data, job.tokens)):
+                    yield chunk
 
     async def _call(self, job: Job) -> Any:
         """The answer as vLLM's serving layer gives it: a model, an error, or a stream of events."""
-        serving, request = self._serving, job.payload
+        serving, request = self._serving, job.payload.request
+        if hasattr(request, "priority"):
+            request.priority = job.priority
         match job.operation:
             case Operation.CHAT:
                 call = serving.openai_serving_chat.create_chat_completion(request)
@@ -209,7 +198,7 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
     that the event loop goes on answering probes. Raises `StartFailure`.
     """
     arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(options.arguments())
-    clock = StepClock()
+    clock = StepClock(options.on_step)
     try:
         engine = await asyncio.to_thread(_start_processes, arguments, clock)
     except Exception as error:
@@ -223,9 +212,20 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
     return VllmEngine(engine, serving, options, clock)
 
 
+def _kv_tokens(engine: AsyncLLM) -> int:
+    cache = engine.vllm_config.cache_config
+    return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
+
+
 def _start_processes(arguments: Namespace, clock: StepClock) -> AsyncLLM:
     options = AsyncEngineArgs.from_cli_args(arguments)
     return AsyncLLM.from_engine_args(options, stat_loggers=[lambda *_: clock])
+
+
+def _special_tokens(engine: AsyncLLM) -> tuple[str, ...]:
+    """All tokens that the tokenizer finds before it reads text; Phi-3 marks not all as special."""
+    added = engine.get_tokenizer().get_added_vocab()
+    return tuple(sorted(token for token in added if token.strip()))
 
 
 def _failure_from(error: Exception) -> Phi3Error:

@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 ARCHITECTURE = "Phi3ForCausalLM"
 INDEX = "model.safetensors.index.json"
+SYNTHETIC_MARK = "phi3_bento_synthetic"
+"""Key in config.json of generated weights; it stays there when they are prepared or copied."""
+
 SHARD_BYTES = 2**30
 """Size of the shards that are written: one is held in memory, and one is lost by a kill."""
 

@@ -1,12 +1,14 @@
 """Find the model that `MODEL=` names, and check that it is one this service can serve."""
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phi3_bento.engine.budget import ModelShape
 from phi3_bento.errors import StartFailure
-from phi3_bento.models.checkpoint import read_config, read_entries, read_shape
+from phi3_bento.models.checkpoint import SYNTHETIC_MARK, read_config, read_entries, read_shape
 from phi3_bento.settings import DEMO_MODEL
 
 SYNTHETIC_PREFIX = "synthetic:"
@@ -39,7 +41,7 @@ def find_model(model: str, *, data_dir: Path, served_name: str | None = None) ->
     read_entries(directory)
     return ModelSource(
         directory=directory,
-        name=served_name or _name_of(model, directory, config),
+        name=_name_of(model, directory, config, served_name),
         shape=read_shape(directory, config),
     )
 
@@ -71,11 +73,16 @@ def _is_hub_name(model: str) -> bool:
     return bool(owner and name) and "/" not in name and not model.startswith((".", "/", "~"))
 
 
-def _name_of(model: str, directory: Path, config: dict[str, Any]) -> str:
+def _name_of(
+    model: str, directory: Path, config: dict[str, Any], served_name: str | None = None
+) -> str:
+    # Generated weights say so, whatever directory they lie in and whatever they are to be called.
+    if model.startswith(SYNTHETIC_PREFIX) or config.get(SYNTHETIC_MARK):
+        return f"synthetic-{served_name or SYNTHETIC_SHAPE}"
+    if served_name:
+        return served_name
     if model == DEMO_MODEL:
         return DEMO_MODEL
-    if model.startswith(SYNTHETIC_PREFIX):
-        return model.replace(":", "-")
     is_mini = all(config.get(key) == value for key, value in MINI_SHAPE.items())
     if is_mini:
         return "phi-3-mini"
@@ -98,9 +105,15 @@ def _generate(model: str, directory: Path) -> Path:
 def _download(model: str, directory: Path) -> Path:
     # Slow to import, and rarely needed.
     from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.constants import HF_HUB_OFFLINE  # noqa: PLC0415
 
+    options: dict[str, Any] = {"cache_dir": directory, "allow_patterns": _HUB_FILES}
     try:
-        path = snapshot_download(model, cache_dir=directory, allow_patterns=_HUB_FILES)
+        if not HF_HUB_OFFLINE:
+            _check_space(directory, snapshot_download(model, dry_run=True, **options))
+        path = snapshot_download(model, **options)
+    except StartFailure:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise StartFailure(
@@ -109,3 +122,15 @@ def _download(model: str, directory: Path) -> Path:
             "Check the name and the network, or give a local directory as MODEL=."
         ) from error
     return Path(path)
+
+
+def _check_space(directory: Path, files: Iterable[Any]) -> None:
+    """Raise `StartFailure` where what is still to be downloaded would not fit the disk."""
+    needed = sum(file.file_size or 0 for file in files if file.will_download)
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise StartFailure(
+            f"{directory} has {free / 2**30:.1f} GiB free, and the download needs "
+            f"{needed / 2**30:.1f} GiB. Free some, or choose another PHI3_DATA_DIR."
+        )

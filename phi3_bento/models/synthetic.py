@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from phi3_bento.models.checkpoint import INDEX, SHARD_BYTES, grouped
+from phi3_bento.models.checkpoint import INDEX, SHARD_BYTES, SYNTHETIC_MARK, grouped
 from phi3_bento.models.quantisation import (
     LARGEST,
     is_quantised,
@@ -81,7 +81,7 @@ def write_synthetic(
         progress(number, len(shards))
     (partial / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     quantisation = {"quantization_config": quantisation_config()} if int8 else {}
-    content = {**config, **_special_tokens(tokenizer), **quantisation}
+    content = {**config, **_special_tokens(tokenizer), **quantisation, SYNTHETIC_MARK: True}
     (partial / "config.json").write_text(json.dumps(content, indent=1))
     partial.rename(directory)
     return directory

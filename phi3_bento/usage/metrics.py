@@ -41,6 +41,25 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self.tokens = Counter(
+            "phi3_tokens",
+            "Tokens of requests that were let in: of their prompts, of these what the engine had "
+            "in its KV cache, and of their answers.",
+            ["kind"],
+            registry=registry,
+        )
+        self.prediction_error = Histogram(
+            "phi3_first_token_prediction_error_seconds",
+            "How far admission's prediction of the time to the first token was off, of streams.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.ledger_pending = Gauge(
+            "phi3_ledger_pending_rows",
+            "Rows of usage that are not durable yet; their answers wait for them.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "phi3_requests_in_flight",
             "Requests that are being answered now.",
@@ -71,3 +90,8 @@ class Metrics:
         self.duration.labels(record.operation).observe(record.seconds)
         if record.seconds_to_first_piece is not None:
             self.time_to_first_piece.labels(record.operation).observe(record.seconds_to_first_piece)
+        if record.let_in:
+            for kind in ("prompt", "cached", "completion"):
+                self.tokens.labels(kind).inc(getattr(record.tokens, kind))
+        if (error_s := record.prediction_error_s) is not None:
+            self.prediction_error.observe(error_s)

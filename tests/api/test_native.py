@@ -109,6 +109,17 @@ def test_nothing_under_v1_is_answered_by_bentoml(echo_service: Service) -> None:
         assert response.json()["error"]["type"] == "invalid_request_error", path
 
 
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_native_operation_takes_json_alone(echo_service: Service, path: str, kind: str) -> None:
+    """A form or a plain text could come from any web page, without the browser asking first."""
+    response = httpx.post(echo_service.url + path, content=b"{}", headers={"content-type": kind})
+    assert (response.status_code, response.json()["error"]["code"]) == (
+        415,
+        "unsupported_media_type",
+    )
+
+
 def test_our_metrics_stand_beside_bentomls(echo_service: Service) -> None:
     with bentoml.SyncHTTPClient(echo_service.url) as client:
         client.generate(prompt="count me")
@@ -128,7 +139,15 @@ def test_a_key_guards_every_inference_path_and_no_probe(tmp_path: Path) -> None:
     key = "a-key-of-sixteen-characters"
     env = {"PHI3_ENGINE": "echo", "PHI3_API_KEY": key}
     guarded = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize")
-    native = ("/generate", "/generate_stream", "/classify", "/schema.json", "/docs.json", "/")
+    native = (
+        "/generate",
+        "/generate_stream",
+        "/classify",
+        "/schema.json",
+        "/docs.json",
+        "/",
+        "/metrics",
+    )
     with running(bentoml_command(), tmp_path, env) as service:
         for path in (*guarded, *native):
             response = httpx.post(service.url + path, json={})
@@ -137,7 +156,7 @@ def test_a_key_guards_every_inference_path_and_no_probe(tmp_path: Path) -> None:
                 "invalid_api_key",
             ), path
             assert response.headers["www-authenticate"] == "Bearer"
-        for path in ("/livez", "/readyz", "/healthz", "/health", "/metrics", "/version"):
+        for path in ("/livez", "/readyz", "/healthz", "/health", "/version"):
             assert service.get(path).status_code == 200, path
         with bentoml.SyncHTTPClient(service.url, token=key) as client:
             assert client.generate(prompt="hello")["text"] == "hello"

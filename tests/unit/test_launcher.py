@@ -162,10 +162,10 @@ def test_a_model_s_directory_means_the_same_where_bentoml_runs(
 
 
 def test_the_example_names_the_key_s_variable_and_not_the_key(tmp_path: Path) -> None:
-    command = example_command(launch_of(tmp_path, api_key=KEY), "phi-3-mini")
+    command = example_command(launch_of(tmp_path, api_key=KEY), "phi-3-mini", with_key=True)
     assert KEY not in command
     assert '"Authorization: Bearer $PHI3_API_KEY"' in command
-    assert "Authorization" not in example_command(launch_of(tmp_path), "phi-3-mini")
+    assert "Authorization" not in example_command(launch_of(tmp_path), "phi-3-mini", with_key=False)
 
 
 def test_the_service_file_lies_beside_the_package(

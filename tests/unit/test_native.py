@@ -1,7 +1,7 @@
 """BentoML's native operations are requests like any other."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,6 +14,7 @@ from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.errors import ContextLengthExceeded, EngineFailure, Unavailable
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, NativeApi
+from phi3_bento.parts import Parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.usage.metrics import Metrics
 
@@ -32,16 +33,21 @@ class ListeningEngine(EchoEngine):
         return super().run(job)
 
 
+def new_pipeline(parts: Parts) -> Pipeline:
+    metrics = Metrics(CollectorRegistry())
+    return Pipeline(metrics=metrics, ledger=parts.ledger, max_choices=1, first_piece_limit_s=30)
+
+
 @pytest.fixture
 def engine() -> ListeningEngine:
     return ListeningEngine(max_context_tokens=100)
 
 
 @pytest.fixture
-async def native(engine: ListeningEngine) -> NativeApi:
-    metrics = Metrics(CollectorRegistry())
-    pipeline = Pipeline(metrics=metrics, max_choices=1, first_piece_limit_s=30)
-    pipeline.open(engine)
+async def native(engine: ListeningEngine, parts: Callable[..., Parts]) -> NativeApi:
+    made = parts()
+    pipeline = new_pipeline(made)
+    pipeline.open(engine, made.gate(engine.card))
     native = NativeApi(pipeline)
     native.open(await DecisionReader.for_engine(engine))
     engine.bodies.clear()
@@ -134,9 +140,10 @@ async def test_no_items_are_no_decisions(native: NativeApi) -> None:
     assert await native.classify([]) == []
 
 
-async def test_before_the_engine_is_there_every_operation_says_so() -> None:
-    metrics = Metrics(CollectorRegistry())
-    pipeline = Pipeline(metrics=metrics, max_choices=1, first_piece_limit_s=30)
+async def test_before_the_engine_is_there_every_operation_says_so(
+    parts: Callable[..., Parts],
+) -> None:
+    pipeline = new_pipeline(parts())
     native = NativeApi(pipeline)
     with pytest.raises(Unavailable, match="starts"):
         await native.generate("Hi", **options())

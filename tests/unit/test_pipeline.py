@@ -1,22 +1,37 @@
 """The pipeline answers, counts and ends every request, whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import select
 
-from phi3_bento.core import Job, Operation, State, whole
+from phi3_bento.core import (
+    LOCAL_CALLER,
+    Call,
+    Caller,
+    Job,
+    Operation,
+    Quota,
+    State,
+    Step,
+    whole,
+)
+from phi3_bento.database import usage
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.errors import (
     DeadlineExceeded,
     EngineFailure,
     InvalidRequest,
     ModelNotFound,
+    PermissionDenied,
     Phi3Error,
+    RateLimited,
     Unavailable,
 )
+from phi3_bento.parts import Parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.usage.metrics import Metrics
 
@@ -24,22 +39,42 @@ CHAT = {"messages": [{"role": "user", "content": "one two three"}]}
 STREAM = CHAT | {"stream": True}
 
 
-class Bench:
-    """A pipeline over an echo engine, and what its metrics say."""
+MakeParts = Callable[..., Parts]
 
-    def __init__(self, engine: EchoEngine | None = None, *, limit_s: float = 30) -> None:
+
+class Bench:
+    """A pipeline over an echo engine, and what its metrics and its ledger say."""
+
+    def __init__(
+        self, make_parts: MakeParts, engine: EchoEngine | None = None, *, limit_s: float = 30
+    ) -> None:
         self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry)
         self.engine = engine or EchoEngine()
+        self.parts = make_parts(metrics)
         self.pipeline = Pipeline(
-            metrics=Metrics(self.registry), max_choices=2, first_piece_limit_s=limit_s
+            metrics=metrics,
+            ledger=self.parts.ledger,
+            max_choices=2,
+            first_piece_limit_s=limit_s,
         )
 
     def opened(self) -> "Bench":
-        self.pipeline.open(self.engine)
+        self.engine.on_step = self.parts.meter.observe
+        self.pipeline.open(self.engine, self.parts.gate(self.engine.card))
         return self
 
-    def answer(self, body: object = CHAT) -> AsyncGenerator[bytes, None]:
-        return self.pipeline.answer(Operation.CHAT, body, "id-1")
+    def answer(
+        self, body: object = CHAT, caller: Caller = LOCAL_CALLER, slo_ttft_ms: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        call = Call(caller, "id-1", slo_ttft_ms)
+        return self.pipeline.answer(Operation.CHAT, body, call)
+
+    async def rows(self) -> list[Any]:
+        """The ledger, when all that is pending has been written."""
+        await self.parts.ledger.close()
+        async with self.parts.database.connect() as connection:
+            return list((await connection.execute(select(usage))).mappings().all())
 
     def started(self, body: object = CHAT) -> "asyncio.Task[list[bytes]]":
         """The answer, read by a task of its own as the HTTP layer does."""
@@ -66,8 +101,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench().opened()
+async def bench(parts: MakeParts) -> Bench:
+    return Bench(parts).opened()
 
 
 async def settle() -> None:
@@ -76,8 +111,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_before_the_engine_is_there_requests_are_told_to_come_back() -> None:
-    bench = Bench()
+async def test_before_the_engine_is_there_requests_are_told_to_come_back(parts: MakeParts) -> None:
+    bench = Bench(parts)
     with pytest.raises(Unavailable, match="starts") as caught:
         await whole(bench.answer())
     assert int(caught.value.headers["retry-after"]) >= 1
@@ -87,8 +122,8 @@ async def test_before_the_engine_is_there_requests_are_told_to_come_back() -> No
     assert bench.outcomes() == {"service_unavailable": 1}
 
 
-async def test_after_a_failed_start_the_reason_is_told() -> None:
-    bench = Bench()
+async def test_after_a_failed_start_the_reason_is_told(parts: MakeParts) -> None:
+    bench = Bench(parts)
     bench.pipeline.fail("The model does not fit.")
     assert bench.pipeline.health().state is State.DEAD
     with pytest.raises(Unavailable, match=r"The model does not fit\."):
@@ -177,22 +212,22 @@ class SilentEngine(EchoEngine):
             yield piece
 
 
-async def test_an_engine_that_gives_no_answer_has_failed() -> None:
-    bench = Bench(SilentEngine()).opened()
+async def test_an_engine_that_gives_no_answer_has_failed(parts: MakeParts) -> None:
+    bench = Bench(parts, SilentEngine()).opened()
     with pytest.raises(EngineFailure):
         await whole(bench.answer())
     assert bench.outcomes() == {"engine_failure": 1}
 
 
-async def test_an_answer_that_does_not_begin_in_time_is_given_up() -> None:
-    bench = Bench(EchoEngine(word_s=60), limit_s=0.02).opened()
+async def test_an_answer_that_does_not_begin_in_time_is_given_up(parts: MakeParts) -> None:
+    bench = Bench(parts, EchoEngine(word_s=60), limit_s=0.02).opened()
     with pytest.raises(DeadlineExceeded, match=r"0\.02 s"):
         await whole(bench.answer(STREAM))
     assert (bench.engine.running, bench.outcomes()) == (0, {"deadline_exceeded": 1})
 
 
-async def test_an_answer_that_began_in_time_may_take_longer() -> None:
-    bench = Bench(EchoEngine(word_s=0.02), limit_s=0.1).opened()
+async def test_an_answer_that_began_in_time_may_take_longer(parts: MakeParts) -> None:
+    bench = Bench(parts, EchoEngine(word_s=0.02), limit_s=0.1).opened()
     body = {"messages": [{"role": "user", "content": "word " * 10}], "stream": True}
     assert len([piece async for piece in bench.answer(body)]) == 12
 
@@ -257,3 +292,123 @@ async def test_who_is_cut_off_can_still_tell_the_client(bench: Bench) -> None:
     await bench.pipeline.drain(0)
     assert await task == "told"
     assert task.cancelling() == 0
+
+
+async def test_every_request_that_was_let_in_has_one_row(bench: Bench) -> None:
+    caller = Caller(tenant="acme", key_id="k1")
+    await whole(bench.answer(caller=caller))
+    pieces = bench.answer(STREAM)
+    await anext(pieces)
+    await anext(pieces)
+    await pieces.aclose()
+    bench.engine.enqueue(EngineFailure("It broke."))
+    with pytest.raises(EngineFailure):
+        await whole(bench.answer())
+    with pytest.raises(InvalidRequest):
+        await whole(bench.answer({}))
+    first, *others = await bench.rows()
+    assert (first["tenant"], first["key_id"], first["request_id"]) == ("acme", "k1", "id-1")
+    assert (first["operation"], first["model"]) == ("chat", "phi3-echo")
+    assert (first["prompt_tokens"], first["completion_tokens"], first["outcome"]) == (3, 3, "ok")
+    assert 0 <= first["ttft_ms"] <= first["duration_ms"]
+    counted = {row["outcome"]: row["completion_tokens"] for row in others}
+    assert counted == {"aborted": 1, "engine_failure": 0}
+    assert len(others) == 2
+
+
+async def test_the_row_is_written_before_the_answer_ends(bench: Bench) -> None:
+    pieces = bench.answer(STREAM)
+    async for _ in pieces:
+        pass
+    async with bench.parts.database.connect() as connection:
+        assert len((await connection.execute(select(usage))).all()) == 1
+
+
+async def test_limits_count_what_was_used_and_nothing_of_what_was_refused(bench: Bench) -> None:
+    caller = Caller("acme", "k1", quota=Quota(requests_per_minute=2, tokens_per_minute=600))
+    with pytest.raises(InvalidRequest):
+        await whole(bench.answer({}, caller))
+    bench.engine.enqueue(EngineFailure("It broke before it began."))
+    with pytest.raises(EngineFailure):
+        await whole(bench.answer(caller=caller))
+    await whole(bench.answer(caller=caller))
+    standing = await bench.parts.limiter.standing(caller)
+    assert standing.requests is not None
+    assert standing.tokens is not None
+    assert (standing.requests.remaining, standing.tokens.remaining) == (1, 594)
+    await whole(bench.answer(CHAT | {"max_tokens": 1}, caller))
+    with pytest.raises(RateLimited):
+        await whole(bench.answer(CHAT | {"max_tokens": 1}, caller))
+    assert [row["completion_tokens"] for row in await bench.rows()] == [0, 3, 1]
+
+
+async def test_who_hangs_up_gives_slot_and_tokens_back(bench: Bench) -> None:
+    caller = Caller("acme", "k1", quota=Quota(concurrent_requests=1, tokens_per_minute=600))
+    pieces = bench.answer(STREAM, caller)
+    await anext(pieces)
+    with pytest.raises(RateLimited):
+        await whole(bench.answer(caller=caller))
+    await pieces.aclose()
+    standing = await bench.parts.limiter.standing(caller)
+    assert standing.tokens is not None
+    assert standing.tokens.remaining == 600 - 4
+    await whole(bench.answer(caller=caller))
+
+
+async def test_who_leaves_an_unstreamed_answer_is_charged_an_estimate(bench: Bench) -> None:
+    for _ in range(8):
+        bench.parts.meter.observe(Step(0, 1, 0.001))
+        bench.parts.meter.observe(Step(10, 0, 0.001))
+    bench.engine.word_s = 60
+    caller = Caller("acme", "k1", quota=Quota(tokens_per_minute=600))
+    task = asyncio.create_task(whole(bench.answer(CHAT | {"max_tokens": 5}, caller)))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (row,) = await bench.rows()
+    assert row["outcome"] == "aborted"
+    assert 1 <= row["completion_tokens"] <= 5
+    standing = await bench.parts.limiter.standing(caller)
+    assert standing.tokens is not None
+    assert 600 - standing.tokens.remaining == row["prompt_tokens"] + row["completion_tokens"]
+
+
+async def test_a_key_for_other_models_may_not_ask_this_one(bench: Bench) -> None:
+    with pytest.raises(PermissionDenied, match="phi3-echo"):
+        await whole(bench.answer(caller=Caller("acme", "k1", models=frozenset({"other"}))))
+    await whole(bench.answer(caller=Caller("acme", "k1", models=frozenset({"phi3-echo"}))))
+
+
+@pytest.mark.parametrize(("named", "default"), [(100, None), (None, 100), (100, 60_000)])
+async def test_a_deadline_of_the_request_or_of_its_key_is_held_or_refused_at_once(
+    bench: Bench, named: int | None, default: int | None
+) -> None:
+    for _ in range(8):
+        bench.parts.meter.observe(Step(0, 1, 0.5))
+        bench.parts.meter.observe(Step(10, 0, 0.5))
+    caller = Caller("acme", "k1", slo_ttft_ms=default)
+    with pytest.raises(Unavailable) as caught:
+        await whole(bench.answer(STREAM, caller, named))
+    assert caught.value.code == "deadline_unmeetable"
+    assert bench.engine.started == 0
+    assert len([piece async for piece in bench.answer(STREAM, caller, 60_000)]) == 5
+    assert bench.value("phi3_first_token_prediction_error_seconds_count") == 1
+
+
+async def test_waiting_work_reaches_the_engine_with_its_order(parts: MakeParts) -> None:
+    class Listening(EchoEngine):
+        orders: list[int]
+
+        def run(self, job: Job) -> AsyncGenerator[bytes, None]:
+            self.orders.append(job.priority)
+            return super().run(job)
+
+    engine = Listening()
+    engine.orders = []
+    bench = Bench(parts, engine).opened()
+    await whole(bench.answer())
+    await whole(bench.answer(caller=Caller("acme", "k1", priority=1)))
+    await whole(bench.answer(slo_ttft_ms=10))
+    normal, important, urgent = engine.orders
+    assert important < urgent < normal

@@ -90,15 +90,6 @@ def test_a_key_is_not_in_what_settings_print(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.api_key.get_secret_value() == KEY
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"])  # noqa: S104
-def test_an_address_that_others_reach_needs_a_key(
-    monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    with pytest.raises(StartFailure, match=f"PHI3_HOST={host} .*PHI3_API_KEY"):
-        load(monkeypatch, host=host)
-    assert load(monkeypatch, host=host, api_key=KEY).is_loopback is False
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1"])
 def test_a_loopback_address_needs_no_key(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     settings = load(monkeypatch, host=host)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -12,8 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from phi3_bento.admission.door import FAILURE_KEY, OPEN_PATHS, REQUEST_ID_KEY, Door
-from phi3_bento.admission.keys import KeyGuard
+from phi3_bento.admission.door import FAILURE_KEY, Door, current_call
+from phi3_bento.admission.doorkeeper import OPEN_PATHS, Doorkeeper
+from phi3_bento.admission.key_store import KeyStore
+from phi3_bento.admission.keyring import Keyring
+from phi3_bento.admission.limits import Limiter
+from phi3_bento.admission.throttle import AttemptThrottle
+from phi3_bento.database import metadata, open_database
 from phi3_bento.errors import EngineFailure, PermissionDenied, Phi3Error, Unavailable
 
 KEY = "a-key-of-sixteen-characters"
@@ -47,13 +54,33 @@ async def request(
     key: str | None = KEY,
     address: str = "127.0.0.1",
     content: bytes | AsyncIterator[bytes] = b"",
-    headers: dict[str, str] | list[tuple[str, str]] | None = None,
+    headers: dict[str, str] | list[tuple[bytes, bytes]] | None = None,
 ) -> httpx.Response:
     """What the door around `app` answers on `address`."""
-    door = Door(app, guard=KeyGuard(key), max_body_bytes=LIMIT, native_paths=[NATIVE])
-    transport = httpx.ASGITransport(app=door)
-    async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
-        return await client.post(path, content=content, headers=headers)
+    async with doorkeeper(key) as keeper:
+        door = Door(app, doorkeeper=keeper, max_body_bytes=LIMIT, native_paths=[NATIVE])
+        transport = httpx.ASGITransport(app=door)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
+            client.headers["content-type"] = "application/json"
+            return await client.post(path, content=content, headers=headers)
+
+
+@asynccontextmanager
+async def doorkeeper(key: str | None) -> AsyncIterator[Doorkeeper]:
+    """Knows `key` and no other; with None there is no key at all."""
+    with tempfile.TemporaryDirectory() as directory:
+        database = open_database(f"sqlite:///{directory}/phi3.db")
+        try:
+            async with database.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            yield Doorkeeper(
+                Keyring(KeyStore(database, b"secret"), b"secret", api_key=key),
+                limiter=Limiter.from_url("memory://"),
+                throttle=AttemptThrottle(),
+                open_metrics=False,
+            )
+        finally:
+            await database.dispose()
 
 
 def bearer(key: str = KEY) -> dict[str, str]:
@@ -94,7 +121,10 @@ async def test_probes_and_scrapers_need_no_key(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1/models", NATIVE, "/schema.json", "/health/", "//health", "/metrics/x", "/LIVEZ"],
+    [
+        *("/", "/v1/models", NATIVE, "/schema.json", "/health/", "//health", "/metrics"),
+        *("/metrics/x", "/LIVEZ", "/admin/usage"),
+    ],
 )
 async def test_every_other_path_needs_the_key(path: str) -> None:
     assert (await request(answering(), path)).status_code == 401
@@ -108,12 +138,64 @@ async def test_without_a_key_only_this_machine_is_answered() -> None:
     assert (response.status_code, error_of(response)["code"]) == (403, "permission_denied")
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "192.0.2.1"])
+async def test_without_a_key_a_name_that_only_points_here_is_refused(host: str) -> None:
+    """A page of elsewhere could have its own name resolve to this machine (DNS rebinding)."""
+    response = await request(answering(), key=None, headers={"host": host})
+    assert (response.status_code, error_of(response)["code"]) == (403, "permission_denied")
+    assert (await request(answering(), headers={**bearer(), "host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:11403", "127.0.0.1", "[::1]:80", "x.localhost"])
+async def test_without_a_key_every_name_of_this_machine_is_answered(host: str) -> None:
+    assert (await request(answering(), key=None, headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "x-real-ip"])
+async def test_without_a_key_what_a_proxy_brings_is_refused(name: str) -> None:
+    response = await request(answering(), key=None, headers={name: "203.0.113.9"})
+    assert (response.status_code, error_of(response)["code"]) == (403, "permission_denied")
+    assert (await request(answering(), headers={**bearer(), name: "x"})).status_code == 200
+
+
+async def test_a_browser_s_preflight_needs_no_key() -> None:
+    async with doorkeeper(KEY) as keeper:
+        door = Door(answering(), doorkeeper=keeper, max_body_bytes=LIMIT, native_paths=[])
+        transport = httpx.ASGITransport(app=door)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            asked = {"access-control-request-method": "POST"}
+            assert (await client.options("/v1/models", headers=asked)).status_code == 200
+            assert (await client.options("/v1/models")).status_code == 401
+            assert (await client.get("/v1/models", headers=asked)).status_code == 401
+
+
+async def test_an_address_that_guesses_keys_must_wait_and_a_valid_key_passes_nevertheless() -> None:
+    async with doorkeeper(KEY) as keeper:
+        door = Door(answering(), doorkeeper=keeper, max_body_bytes=LIMIT, native_paths=[])
+        transport = httpx.ASGITransport(app=door, client=("192.0.2.9", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            tried = [(await client.get("/", headers=bearer("wrong"))) for _ in range(31)]
+            assert [answer.status_code for answer in tried] == [401] * 30 + [429]
+            assert 0 < int(tried[-1].headers["retry-after"]) <= 60
+            assert (await client.get("/", headers=bearer())).status_code == 200
+        other = httpx.ASGITransport(app=door, client=("192.0.2.10", 1))
+        async with httpx.AsyncClient(transport=other, base_url="http://x") as client:
+            assert (await client.get("/")).status_code == 401
+
+
+@pytest.mark.parametrize("slo", ["0", "-1", "1.5", "soon", "600001", "9" * 50, "٣"])
+async def test_a_deadline_that_is_no_number_of_milliseconds_is_refused(slo: str) -> None:
+    headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"x-slo-ttft-ms", slo.encode())]
+    response = await request(answering(), headers=headers)
+    assert (response.status_code, error_of(response)["param"]) == (400, "x-slo-ttft-ms")
+
+
 @pytest.mark.parametrize("given_id", ["a", "req_1.2:3-4", "x" * 128])
 async def test_a_plain_request_id_is_kept(given_id: str) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(scope[REQUEST_ID_KEY])
+        seen.append(current_call().request_id)
         await answering()(scope, receive, send)
 
     response = await request(app, headers={**bearer(), "x-request-id": given_id})
@@ -148,7 +230,6 @@ async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
     response = await request(app, content=b"x" * (LIMIT + 1), headers=bearer())
     assert (response.status_code, error_of(response)["code"]) == (413, "request_too_large")
     assert "PHI3_MAX_BODY_BYTES" in error_of(response)["message"]
-    assert response.headers["connection"] == "close"
 
 
 async def test_a_body_that_does_not_say_its_length_is_read_up_to_the_limit() -> None:
@@ -181,15 +262,22 @@ async def test_an_app_that_says_nothing_is_closed_with_nginx_s_status() -> None:
     assert (await request(app, headers=bearer())).status_code == 499
 
 
-async def test_other_scopes_than_http_go_through() -> None:
+async def test_the_lifespan_goes_through_and_a_websocket_does_not() -> None:
     heard: list[Scope] = []
+    sent: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         heard.append(scope)
 
-    door = Door(app, guard=KeyGuard(KEY), max_body_bytes=LIMIT, native_paths=[])
-    await door({"type": "lifespan"}, _unused, _unused)
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async with doorkeeper(KEY) as keeper:
+        door = Door(app, doorkeeper=keeper, max_body_bytes=LIMIT, native_paths=[])
+        await door({"type": "lifespan"}, _unused, _unused)
+        await door({"type": "websocket"}, _unused, send)
     assert heard == [{"type": "lifespan"}]
+    assert sent == ["websocket.close"]
 
 
 async def _unused(*_: Any) -> Any:
@@ -224,6 +312,42 @@ async def test_an_error_of_bentoml_is_said_in_openai_s_form(
         "code": code,
     }
     assert int(response.headers["content-length"]) == len(response.content)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed")])
+async def test_a_wrong_path_or_method_anywhere_is_told_in_openai_s_form(
+    status: int, code: str
+) -> None:
+    """BentoML answers what is beside our routes and its operations, and that in plain text."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"No"})
+
+    response = await request(app, "/livez")
+    assert (response.status_code, error_of(response)["code"]) == (status, code)
+
+
+async def test_a_native_body_that_turns_out_too_large_is_no_failure_of_the_service() -> None:
+    """BentoML takes whatever comes up while it reads a body for a failure of its own."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await answering()(scope, receive, send)
+        except Phi3Error:
+            await answering(500)(scope, _emptied, send)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * LIMIT
+
+    response = await request(app, NATIVE, content=chunks(), headers=bearer())
+    assert (response.status_code, error_of(response)["code"]) == (413, "request_too_large")
+
+
+async def _emptied() -> Any:
+    return {"type": "http.request", "body": b""}
 
 
 async def test_what_broke_inside_is_not_told() -> None:

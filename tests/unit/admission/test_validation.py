@@ -1,33 +1,58 @@
 """Whatever JSON comes, the engine gets a safe body, or the client a named parameter."""
 
 import copy
+import json
+import re
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi3_bento.admission.validation import (
-    MAX_MESSAGES,
+    MAX_CHARACTERS,
+    MAX_LABEL_CHARACTERS,
+    MAX_MEMBERS,
     MAX_STOPS,
     REFUSED_FIELDS,
     check_body,
+    check_labels,
 )
 from phi3_bento.core import Operation
-from phi3_bento.errors import InvalidRequest
+from phi3_bento.errors import InvalidRequest, to_openai
 
 MAX_CHOICES = 4
+TOKENS = ("<|end|>", "<|user|>", "<s>")
 ROLES = ["system", "developer", "user", "assistant"]
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+texts = st.text() | st.text(st.characters(codec=None)) | st.sampled_from([*TOKENS, "\0", "\x1b[0m"])
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 documents = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
 )
 messages = st.lists(
     documents
     | st.fixed_dictionaries(
-        {}, optional={"role": st.sampled_from(ROLES) | documents, "content": documents}
+        {},
+        optional={
+            "role": st.sampled_from(ROLES) | documents,
+            "content": documents
+            | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": texts | documents})),
+            "name": texts | documents,
+            "tool_calls": documents,
+        },
     )
+)
+constraints = documents | st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["text", "json_object", "json_schema", "structural_tag"]),
+        "json_schema": documents | st.fixed_dictionaries({"schema": documents}),
+        "json": documents,
+        "regex": documents,
+        "choice": documents,
+    },
 )
 bodies = documents | st.fixed_dictionaries(
     {},
@@ -38,6 +63,12 @@ bodies = documents | st.fixed_dictionaries(
         "best_of": documents,
         "stop": documents | st.lists(st.text(), max_size=2 * MAX_STOPS),
         "temperature": documents,
+        "max_tokens": documents,
+        "logit_bias": documents,
+        "user": documents,
+        "metadata": documents,
+        "response_format": constraints,
+        "structured_outputs": constraints,
         "cache_salt": st.none() | st.text(),
         "tools": st.none() | documents,
     },
@@ -49,7 +80,13 @@ def user(content: Any = "Hi") -> dict[str, Any]:
 
 
 def check(body: object, operation: Operation = Operation.CHAT) -> dict[str, Any]:
-    return check_body(operation, body, max_choices=MAX_CHOICES)
+    return check_body(operation, body, max_choices=MAX_CHOICES, special_tokens=TOKENS)
+
+
+def texts_of(message: dict[str, Any]) -> list[str]:
+    content = message["content"]
+    parts = [content] if isinstance(content, str) else [part["text"] for part in content]
+    return [*parts, message.get("name", "")]
 
 
 def refusal(body: object, operation: Operation = Operation.CHAT) -> InvalidRequest:
@@ -66,12 +103,17 @@ def test_any_json_is_either_made_safe_or_refused(operation: Operation, body: obj
         checked = check(body, operation)
     except InvalidRequest as refused:
         assert refused.param is None or refused.param in refused.message
+        assert orjson.dumps(to_openai(refused))
     else:
         assert not REFUSED_FIELDS.keys() & checked.keys()
         assert None not in checked.values()
         assert checked.get("n", 1) <= MAX_CHOICES
         for message in checked.get("messages", ()):
             assert message["role"] in ("system", "user", "assistant")
+            for text in texts_of(message):
+                assert not any(token in text for token in TOKENS)
+                assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", text)
+        assert json.dumps(checked, ensure_ascii=False).encode()
     assert body == before
 
 
@@ -99,10 +141,11 @@ def test_choices_are_served_up_to_the_limit(name: str) -> None:
     assert (error.param, str(MAX_CHOICES) in error.message) == (name, True)
 
 
-@pytest.mark.parametrize("count", ["1000", 1000.0, [1000], {"n": 1}])
-def test_a_count_in_another_type_does_not_slip_past_the_limit(count: object) -> None:
+@pytest.mark.parametrize("name", ["n", "best_of", "max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("count", ["1000", 1000.0, True, [1000], {"n": 1}])
+def test_a_count_in_another_type_does_not_slip_past_the_limit(name: str, count: object) -> None:
     """Pydantic, behind us, would take "1000" and 1000.0 for the number."""
-    assert refusal(user() | {"n": count}).param == "n"
+    assert refusal(user() | {name: count}).param == name
 
 
 def test_stop_sequences_are_served_up_to_the_limit() -> None:
@@ -110,49 +153,52 @@ def test_stop_sequences_are_served_up_to_the_limit() -> None:
     assert refusal(user() | {"stop": ["a"] * (MAX_STOPS + 1)}).param == "stop"
 
 
-def test_a_developer_speaks_as_the_system_and_keeps_the_rest_of_the_message() -> None:
-    given_messages = [
-        {"role": "developer", "content": "Be brief.", "name": "ops"},
-        *user()["messages"],
-    ]
-    assert check({"messages": given_messages})["messages"] == [
-        {"role": "system", "content": "Be brief.", "name": "ops"},
-        {"role": "user", "content": "Hi"},
-    ]
+@pytest.mark.parametrize(("name", "most"), MAX_MEMBERS.items())
+def test_lists_and_objects_are_served_up_to_the_limit(name: str, most: int) -> None:
+    as_object = name in ("logit_bias", "metadata")
+    for count in (most, most + 1):
+        value = {str(key): 1 for key in range(count)} if as_object else ["1"] * count
+        if count == most:
+            assert check(user() | {name: value})[name] == value
+        else:
+            assert refusal(user() | {name: value}).param == name
 
 
-@pytest.mark.parametrize("role", ["tool", "function", "User", "", None, 7, ["user"], {}])
-def test_a_role_that_the_template_would_drop_is_refused(role: object) -> None:
-    """Phi-3's chat template says nothing about a role that it does not know."""
-    error = refusal({"messages": [*user()["messages"], {"role": role, "content": "x"}]})
-    assert error.param == "messages.1.role"
-    assert all(known in error.message for known in ROLES)
+@pytest.mark.parametrize(("name", "most"), MAX_CHARACTERS.items())
+def test_texts_are_served_up_to_the_limit(name: str, most: int) -> None:
+    assert check(user() | {name: "x" * most})[name] == "x" * most
+    for value in ("x" * (most + 1), ["x", "x" * (most + 1)], {"x" * (most + 1): 1}):
+        assert refusal(user() | {name: value}).param == name
 
 
-@pytest.mark.parametrize("content", [None, 7, True, {"type": "text"}])
-def test_a_content_that_is_neither_text_nor_parts_is_refused(content: object) -> None:
-    assert refusal(user(content)).param == "messages.0.content"
+@pytest.mark.parametrize("operation", [Operation.COMPLETION, Operation.TOKENIZE])
+def test_a_prompt_is_raw_and_keeps_its_special_tokens(operation: Operation) -> None:
+    prompt = "<|user|>\nHi\x1b<|end|>"
+    assert check({"prompt": prompt}, operation) == {"prompt": prompt}
 
 
-@pytest.mark.parametrize("content", ["", "text", [], [{"type": "text", "text": "x"}]])
-def test_a_text_and_a_list_of_parts_pass_unchanged(content: object) -> None:
-    assert check(user(content)) == user(content)
+@pytest.mark.parametrize("text", ["\0", "\ud800", "x\udfffx"])
+def test_what_is_no_text_is_refused_wherever_it_stands(text: str) -> None:
+    assert refusal(user(text)).param == "messages.0.content"
+    assert refusal({"prompt": ["x", text]}, Operation.COMPLETION).param == "prompt.1"
+    assert refusal(user() | {"stop": text}).param == "stop"
+    assert refusal(user() | {"metadata": {text: "x"}}).param == "metadata"
+    assert refusal(user() | {text: 1}).param is None
 
 
-@pytest.mark.parametrize("message", ["Hi", None, 7, ["user", "Hi"]])
-def test_a_message_that_is_no_object_is_refused_by_its_place(message: object) -> None:
-    assert refusal({"messages": [*user()["messages"], message]}).param == "messages.1"
+def test_a_constraint_on_the_answer_is_checked() -> None:
+    body = user() | {"structured_outputs": {"grammar": "root ::= root"}}
+    assert refusal(body).param == "structured_outputs.grammar"
 
 
-@pytest.mark.parametrize("value", [None, [], {}, "Hi", 7])
-def test_a_chat_needs_a_list_of_messages(value: object) -> None:
-    assert refusal({"messages": value}).param == "messages"
-
-
-def test_messages_are_served_up_to_the_limit() -> None:
-    message = user()["messages"][0]
-    assert len(check({"messages": [message] * MAX_MESSAGES})["messages"]) == MAX_MESSAGES
-    assert refusal({"messages": [message] * (MAX_MESSAGES + 1)}).param == "messages"
+@pytest.mark.parametrize(
+    "label", ["x" * (MAX_LABEL_CHARACTERS + 1), "<|end|>", "a<s>", "a\x1b", "\0", "\ud800"]
+)
+def test_a_label_that_would_not_stay_as_it_is_is_refused(label: str) -> None:
+    check_labels(["x" * MAX_LABEL_CHARACTERS, "very good", "日本"], TOKENS)
+    with pytest.raises(InvalidRequest) as error:
+        check_labels(["good", label], TOKENS)
+    assert error.value.param == "labels"
 
 
 @pytest.mark.parametrize("prompt", [None, "", []])

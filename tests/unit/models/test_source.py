@@ -1,7 +1,10 @@
 """A model is found by its name, and what is wrong with a checkpoint is said in one sentence."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 
 from phi3_bento.engine.budget import plan_memory
 from phi3_bento.errors import StartFailure
+from phi3_bento.models.checkpoint import SYNTHETIC_MARK
 from phi3_bento.models.source import DEMO_DIRECTORY, ModelSource, find_model
+from tests.unit.models.hub import COMMIT, local_hub
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Phi3ForCausalLM"],
@@ -24,7 +29,6 @@ CONFIG: dict[str, Any] = {
     "max_position_embeddings": 128,
 }
 MINI = {"hidden_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 32}
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def shard(size: int) -> bytes:
@@ -220,3 +224,47 @@ def test_a_model_that_cannot_be_downloaded_is_said_with_the_reason(
 def test_the_demo_checkpoint_can_be_copied_and_served_from_there(tmp_path: Path) -> None:
     shutil.copytree(DEMO_DIRECTORY, tmp_path / "copy")
     assert find(tmp_path / "copy", tmp_path).name == "copy"
+
+
+def plan(hub: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """The hub's address is read when its client is imported: a process of its own."""
+    variables = {
+        "HF_ENDPOINT": hub,
+        "PHI3_MODEL": "owner/tiny-phi",
+        "PHI3_DATA_DIR": str(tmp_path / "data"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "phi3_bento", "plan", "--json"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def test_a_model_is_downloaded_from_the_hub_once(tmp_path: Path) -> None:
+    with local_hub(write(tmp_path / "remote"), "owner/tiny-phi") as (address, downloaded):
+        first = plan(address, tmp_path)
+        assert first.returncode == 0, first.stderr
+        assert json.loads(first.stdout)["model"] == "tiny-phi"
+        files = ["config.json", "model-1.safetensors", "model-2.safetensors", "tokenizer.json"]
+        assert sorted(downloaded) == files
+        assert plan(address, tmp_path).returncode == 0
+        assert sorted(downloaded) == files
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_download(tmp_path: Path) -> None:
+    remote = write(tmp_path / "remote")
+    with local_hub(remote, "owner/tiny-phi", claimed_bytes=2**60) as (address, downloaded):
+        refused = plan(address, tmp_path)
+    assert refused.returncode == 1
+    assert "GiB free, and the download needs" in refused.stderr
+    assert not downloaded
+
+
+@pytest.mark.parametrize("served_name", [None, "phi-3-mini"])
+def test_generated_weights_never_pass_for_the_model(
+    tmp_path: Path, served_name: str | None
+) -> None:
+    directory = write(tmp_path / "x", CONFIG | MINI | {SYNTHETIC_MARK: True})
+    assert find(directory, tmp_path, served_name).name == "synthetic-phi-3-mini"

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from phi3_bento import __version__
-from phi3_bento.core import Operation, RequestRecord
+from phi3_bento.core import Operation, RequestRecord, TokenCount
 from phi3_bento.usage.metrics import LATENCY_BUCKETS_S, Metrics
 
 CHAT = {"operation": "chat"}
@@ -22,7 +22,16 @@ def metrics(registry: CollectorRegistry) -> Metrics:
 
 def record(outcome: str = "ok", first_piece_at: float | None = 100.2) -> RequestRecord:
     return RequestRecord(
-        Operation.CHAT, "secret-id", 100.0, first_piece_at, ended_at=103.0, outcome=outcome
+        Operation.CHAT,
+        "secret-id",
+        started_at=100.0,
+        first_piece_at=first_piece_at,
+        ended_at=103.0,
+        outcome=outcome,
+        let_in=True,
+        stream=True,
+        predicted_s=0.5,
+        tokens=TokenCount(prompt=7, cached=2, completion=3),
     )
 
 
@@ -36,6 +45,10 @@ def test_a_request_is_counted_by_its_outcome_and_timed(
     assert value("phi3_requests_total", {**CHAT, "outcome": "aborted"}) == 1
     assert value("phi3_request_duration_seconds_sum", CHAT) == pytest.approx(9)
     assert value("phi3_time_to_first_piece_seconds_sum", CHAT) == pytest.approx(0.6)
+    assert value("phi3_first_token_prediction_error_seconds_sum") == pytest.approx(0.9)
+    kinds = ("prompt", "cached", "completion")
+    counted = [value("phi3_tokens_total", {"kind": kind}) for kind in kinds]
+    assert counted == [21, 6, 9]
 
 
 def test_a_request_without_an_answer_has_no_time_to_its_first_piece(
@@ -68,5 +81,5 @@ def test_names_are_ours_and_labels_hold_nothing_of_a_request(
     assert all(sample.name.startswith("phi3_") for sample in samples)
     assert "secret-id" not in str(samples)
     assert {label for sample in samples for label in sample.labels} == {
-        *("operation", "outcome", "le", "version", "model")
+        *("operation", "outcome", "le", "version", "model", "kind")
     }

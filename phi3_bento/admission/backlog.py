@@ -1,0 +1,140 @@
+"""The work that was let in: how much waits, what goes first, and whether a deadline can be met."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from time import monotonic
+
+from phi3_bento.admission.deadline import Room, SpeedMeter, Work, predict_first_token_s
+from phi3_bento.core import TokenCount
+from phi3_bento.errors import DeadlineUnmeetable, Overloaded
+
+DEFAULT_DEADLINE_S = 60.0
+"""Where a request stands among those with a deadline, when it has none itself."""
+
+_PRIORITY_WEIGHT = 2**40
+"""Milliseconds of one class of priority: more than any deadline, less than vLLM's 64 bits."""
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """One request's place among all; `leave` gives it back."""
+
+    work: Work
+    tokens: TokenCount
+    order: int
+    """Lower goes first; vLLM's `priority`."""
+    entered_at: float
+    predicted_s: float | None
+    """Seconds from the entry to the first token; None while the engine's speed is unknown."""
+    step_s: float = 0.0
+    """Seconds from one token to the next when it entered; 0 while the speed is unknown."""
+    clock: Callable[[], float] = monotonic
+    began_at: float | None = None
+    _places: set["Place"] = field(default_factory=set, repr=False)
+
+    def is_waiting(self, now: float) -> bool:
+        """Has no first token yet, as far as one can tell: an unstreamed answer tells at its end."""
+        if self.began_at is not None or self.tokens.completion:
+            return False
+        return self.predicted_s is None or now < self.entered_at + self.predicted_s
+
+    def remaining(self) -> Work:
+        """What the engine still has to do for it."""
+        left = max(1, self.work.new_tokens - self.tokens.completion)
+        return Work(self.work.prompt_tokens, left)
+
+    def count_work(self) -> None:
+        """Put an estimate into `tokens`, where the engine has not counted.
+
+        It counts an answer that is not streamed at its end, and an answer whose client hung up has
+        none.
+        """
+        if not self.tokens.total and not self.is_waiting(self.clock()):
+            done_s = self.clock() - self.entered_at - (self.predicted_s or 0.0)
+            steps = int(done_s / self.step_s) if self.step_s else 0
+            self.tokens.prompt = self.work.prompt_tokens
+            self.tokens.completion = min(1 + steps, self.work.new_tokens)
+
+    def leave(self) -> None:
+        """The request has ended, however. Idempotent."""
+        self._places.discard(self)
+
+
+class Backlog:
+    """All requests between admission and their end; belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        room: Room,
+        meter: SpeedMeter,
+        max_waiting: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._room = room
+        self._meter = meter
+        self._max_waiting = max_waiting
+        self._clock = clock
+        self._places: set[Place] = set()
+
+    def enter(self, work: Work, *, tokens: TokenCount, priority: int, slo_s: float | None) -> Place:
+        """Take a place, or raise `Overloaded` or `DeadlineUnmeetable`.
+
+        `slo_s`: seconds within which the first token must come; `tokens`: what the engine counts
+        while it works. Work of no tokens, as of a tokenizer, does not wait for the engine.
+        """
+        now = self._clock()
+        if not work.held_tokens:
+            return Place(work, tokens, 0, now, None)
+        order = _order(priority, now + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
+        predicted_s = self._predict(work, order, now)
+        if len(self._places) >= self._room.sequences + self._max_waiting:
+            raise Overloaded(
+                f"{len(self._places)} requests are being answered or wait already.",
+                retry_after_s=max(1.0, predicted_s or 0.0),
+            )
+        if slo_s is not None and predicted_s is not None and predicted_s > slo_s:
+            raise DeadlineUnmeetable(
+                f"The first token would come in about {predicted_s * 1000:.0f} ms, and the request "
+                f"allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
+                retry_after_s=max(1.0, predicted_s - slo_s),
+            )
+        place = Place(
+            work, tokens, order, now, predicted_s, self._step_s(), self._clock, _places=self._places
+        )
+        self._places.add(place)
+        return place
+
+    def waiting(self) -> int:
+        """Requests that have no first token yet."""
+        now = self._clock()
+        return sum(place.is_waiting(now) for place in self._places)
+
+    def _step_s(self) -> float:
+        speed = self._meter.speed()
+        return 0.0 if speed is None else speed.decode_step_s(len(self._places) + 1)
+
+    def _predict(self, work: Work, order: int, now: float) -> float | None:
+        speed = self._meter.speed()
+        if speed is None:
+            return None
+        running = [place.remaining() for place in self._places if not place.is_waiting(now)]
+        ahead = [place.work for place in self._ahead(order, now, seats_taken=len(running))]
+        return predict_first_token_s(speed, self._room, running, ahead, work)
+
+    def _ahead(self, order: int, now: float, *, seats_taken: int) -> list[Place]:
+        """Who gets a first token before a newcomer with `order`.
+
+        What the engine has begun with it goes on with, whatever comes; only what waits for a seat
+        is ordered.
+        """
+        waiting = [place for place in self._places if place.is_waiting(now)]
+        waiting.sort(key=attrgetter("entered_at"))
+        seats = max(0, self._room.sequences - seats_taken)
+        queued = sorted(waiting[seats:], key=attrgetter("order"))
+        return waiting[:seats] + [place for place in queued if place.order <= order]
+
+
+def _order(priority: int, deadline_s: float) -> int:
+    return -priority * _PRIORITY_WEIGHT + int(deadline_s * 1000)

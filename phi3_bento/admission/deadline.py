@@ -1,0 +1,126 @@
+"""How long until a first token? A prediction from the engine's measured speed and its work; pure.
+
+The model of an engine step: `step_s + prefill_tokens · prefill_s + decode_tokens · decode_s`, for
+on a CPU every step reads all weights once, and each token adds its arithmetic.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from math import ceil
+
+from phi3_bento.core import Step
+
+_REMEMBERED_STEPS = 128
+_ENOUGH_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Seconds of an engine step: its fixed part, and what each token adds."""
+
+    step_s: float
+    prefill_s: float
+    decode_s: float
+
+    def decode_step_s(self, running: int) -> float:
+        """One step in which `running` sequences get a token each."""
+        return self.step_s + running * self.decode_s
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the engine can hold at once."""
+
+    sequences: int
+    kv_tokens: int
+    chunk_tokens: int
+    """Prompt tokens that one step takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One request, as the engine sees it."""
+
+    prompt_tokens: int
+    new_tokens: int
+    """Tokens that are still to come, at most."""
+
+    @property
+    def held_tokens(self) -> int:
+        """Its share of the KV cache at its end."""
+        return self.prompt_tokens + self.new_tokens
+
+
+class SpeedMeter:
+    """Learns the engine's speed from its latest steps."""
+
+    def __init__(self) -> None:
+        self._prefills: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
+        self._decodes: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
+        self._speed: Speed | None = None
+
+    def observe(self, step: Step) -> None:
+        """Note one step of the engine."""
+        steps = self._prefills if step.prefill_tokens else self._decodes
+        steps.append(step)
+        self._speed = None
+
+    def speed(self) -> Speed | None:
+        """The speed; None before a few steps of both kinds were seen."""
+        if min(len(self._prefills), len(self._decodes)) < _ENOUGH_STEPS:
+            return None
+        if self._speed is None:
+            self._speed = _fit(self._prefills, self._decodes)
+        return self._speed
+
+
+def _fit(prefills: Sequence[Step], decodes: Sequence[Step]) -> Speed:
+    """A line through the steps without prefill; what prefills take beyond it is theirs."""
+    step_s, decode_s = _line([(step.decode_tokens, step.seconds) for step in decodes])
+    beyond = sum(step.seconds - step_s - step.decode_tokens * decode_s for step in prefills)
+    prefill_s = beyond / sum(step.prefill_tokens for step in prefills)
+    return Speed(step_s, max(0.0, prefill_s), decode_s)
+
+
+def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Intercept and slope by least squares, neither negative."""
+    count = len(points)
+    mean_x = sum(x for x, _ in points) / count
+    mean_y = sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    if slope < 0:
+        return mean_y, 0.0
+    intercept = mean_y - slope * mean_x
+    return (intercept, slope) if intercept >= 0 else (0.0, mean_y / mean_x)
+
+
+def predict_first_token_s(
+    speed: Speed, room: Room, running: Sequence[Work], ahead: Sequence[Work], own: Work
+) -> float:
+    """Seconds until `own` has its first token.
+
+    `running` have had theirs; `ahead` still wait and go first. `own` waits until there is room for
+    it, and for the prompts that are computed before and with its own.
+    """
+    tokens = sum(work.prompt_tokens for work in ahead) + own.prompt_tokens
+    steps = max(1, ceil(tokens / room.chunk_tokens))
+    decode_step_s = speed.decode_step_s(min(len(running), room.sequences))
+    waiting_s = _steps_until_room(room, running, [*ahead, own]) * decode_step_s
+    return waiting_s + tokens * speed.prefill_s + steps * decode_step_s
+
+
+def _steps_until_room(room: Room, running: Sequence[Work], queue: Sequence[Work]) -> int:
+    """Engine steps until the last of `queue` may begin: sequences must end before it."""
+    ends = [(work.new_tokens, work.held_tokens) for work in running]
+    heapify(ends)
+    held, now = sum(tokens for _, tokens in ends), 0
+    for work in queue:
+        while ends and (len(ends) >= room.sequences or held + work.held_tokens > room.kv_tokens):
+            now, freed = heappop(ends)
+            held -= freed
+        heappush(ends, (now + work.new_tokens, work.held_tokens))
+        held += work.held_tokens
+    return now

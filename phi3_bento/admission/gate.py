@@ -1,0 +1,98 @@
+"""The last step of admission: a request that was parsed gets its lease and place, or is refused.
+
+Whatever becomes of it, lease and place are given back, and the limits count what it really used.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from phi3_bento.admission.backlog import Backlog, Place
+from phi3_bento.admission.deadline import Room, SpeedMeter, Work
+from phi3_bento.admission.demand import work_of
+from phi3_bento.admission.limits import Limiter
+from phi3_bento.core import Call, Job, ModelCard
+from phi3_bento.errors import PermissionDenied, Phi3Error
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request that was let in."""
+
+    job: Job
+    place: Place
+
+    def begin(self) -> float:
+        """Note, and return, the time of its first token."""
+        self.place.began_at = monotonic()
+        return self.place.began_at
+
+
+class Gate:
+    """Lets parsed requests in, for one served model."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        limiter: Limiter,
+        meter: SpeedMeter,
+        max_waiting: int,
+        chunk_tokens: int,
+    ) -> None:
+        self._card = card
+        self._limiter = limiter
+        room = Room(card.max_sequences, card.kv_tokens, chunk_tokens)
+        self.backlog = Backlog(room=room, meter=meter, max_waiting=max_waiting)
+
+    @asynccontextmanager
+    async def let_in(
+        self, job: Job, body: Mapping[str, Any], call: Call
+    ) -> AsyncGenerator[Ticket, None]:
+        """Hold the request's lease and place while it runs.
+
+        Raises `PermissionDenied` for a model that the key may not ask, `RateLimited`,
+        `Overloaded`, and `DeadlineUnmeetable`.
+        """
+        check_model(call, self._card.name)
+        work = work_of(job.operation, body, context_tokens=self._card.max_context_tokens)
+        lease = await self._limiter.acquire(call.caller, work.held_tokens)
+        call.headers.update(lease.standing.headers())
+        try:
+            place = self._enter(job, work, call)
+        except BaseException:
+            await lease.release()
+            raise
+        try:
+            yield Ticket(replace(job, priority=place.order), place)
+        except Phi3Error:
+            place.leave()
+            # An engine that had not begun has cost nothing.
+            await (lease.settle(job.tokens.total) if job.tokens.total else lease.release())
+            raise
+        except BaseException:
+            # The client hung up, which must not make free what the engine did for it.
+            place.count_work()
+            place.leave()
+            await lease.settle(job.tokens.total)
+            raise
+        place.leave()
+        await lease.settle(job.tokens.total)
+
+    def _enter(self, job: Job, work: Work, call: Call) -> Place:
+        slo_ms = call.slo_ttft_ms or call.caller.slo_ttft_ms
+        return self.backlog.enter(
+            work,
+            tokens=job.tokens,
+            priority=call.caller.priority,
+            slo_s=None if slo_ms is None else slo_ms / 1000,
+        )
+
+
+def check_model(call: Call, model: str) -> None:
+    """Raise `PermissionDenied` where the caller's key is for other models."""
+    models = call.caller.models
+    if models is not None and model not in models:
+        raise PermissionDenied(f"This API key may not use the model '{model}'.", param="model")

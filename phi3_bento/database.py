@@ -1,0 +1,243 @@
+"""The database of keys and usage: its tables, opening it, and bringing it up to date."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    JSON,
+    URL,
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    make_url,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.types import TypeDecorator
+
+from phi3_bento.errors import StartFailure
+
+DATABASE_ERRORS = (SQLAlchemyError, OSError)
+"""What a statement raises when the database fails it or cannot be reached."""
+
+LOCK_WAIT_S = 5
+CONNECT_LIMIT_S = 5
+_MIGRATIONS = "phi3_bento:migrations"
+_MIGRATION_LOCK = 11403
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+_SQLITE_PRAGMAS = (
+    f"busy_timeout = {LOCK_WAIT_S * 1000}",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment; comes back in UTC and with its time zone, which SQLite cannot store."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("models", JSON(none_as_null=True)),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("tokens_per_day", BigInteger),
+    Column("concurrent_requests", Integer),
+    Column("priority", Integer, nullable=False),
+    Column("slo_ttft_ms", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("replaces", ForeignKey("keys.id")),
+)
+
+# Without foreign keys: rows are written again after outages, in any order.
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("request_id", String, nullable=False, index=True),
+    Column("tenant", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("cached_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("cache_status", String),
+    Column("received_at", UtcDateTime, nullable=False, index=True),
+    Column("ttft_ms", Float),
+    Column("duration_ms", Float, nullable=False),
+    Column("outcome", String, nullable=False),
+)
+
+
+def insert_missing(table: Table, dialect_name: str) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that passes over rows that are there; the dialect is `engine.dialect.name`."""
+    insert = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
+
+
+def open_database(url: str) -> AsyncEngine:
+    """An engine for `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+    Connects to nothing yet. Raises `StartFailure` for a URL that cannot be used; its message never
+    holds the password. Who opens the engine disposes of it.
+    """
+    parsed = _parse(url)
+    options: dict[str, Any] = {"pool_size": 3, "max_overflow": 2, "pool_timeout": CONNECT_LIMIT_S}
+    if parsed.get_backend_name() == "sqlite":
+        _make_file(parsed)
+        engine = create_async_engine(parsed, **options)
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        return engine
+    arguments = {
+        "timeout": CONNECT_LIMIT_S,
+        "server_settings": {"application_name": "phi3-bento"},
+    }
+    return create_async_engine(parsed, pool_pre_ping=True, connect_args=arguments, **options)
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Bring the database to this version's tables; safe when several processes do it at once.
+
+    Raises `StartFailure` where the database cannot be reached, read or written, or was made by a
+    newer version.
+    """
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    except (*DATABASE_ERRORS, TypeError) as error:  # TypeError: an option that the driver lacks
+        raise StartFailure(
+            f"The database {_shown(engine.url)} cannot be used ({_reason(error, engine.url)}): "
+            "check PHI3_DATABASE_URL, and that this user may write to it."
+        ) from error
+
+
+def _upgrade(connection: Connection) -> None:
+    """Runs in one transaction, which also holds the lock against other processes."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", _MIGRATIONS)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        if revision not in known:
+            raise StartFailure(
+                f"The database {_shown(connection.engine.url)} was made by a newer version of "
+                f"phi3-bento (revision {revision}): run that version, or name another database in "
+                "PHI3_DATABASE_URL."
+            )
+    command.upgrade(config, "head")
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        driver = _DRIVERS[parsed.drivername]
+    except (SQLAlchemyError, ValueError, KeyError):
+        # Without the cause: it quotes the URL, and with it the password.
+        raise StartFailure(
+            "PHI3_DATABASE_URL cannot be used: write sqlite:///PATH or "
+            "postgresql://USER:PASSWORD@HOST/NAME, with special characters of the password "
+            "percent-encoded."
+        ) from None
+    if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
+        raise StartFailure("PHI3_DATABASE_URL names no file: write sqlite:///PATH.")
+    if "sslmode" in parsed.query:  # libpq's name, which asyncpg's connect does not know
+        mode = parsed.query["sslmode"]
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return parsed.set(drivername=driver)
+
+
+def _make_file(url: URL) -> None:
+    """Keys' digests and usage are their owner's alone to read."""
+    path = Path(url.database or "")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise StartFailure(
+            f"The database {_shown(url)} cannot be made ({error.strerror}): set PHI3_DATA_DIR or "
+            "PHI3_DATABASE_URL to a place that this user may write to."
+        ) from error
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _SQLITE_PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _shown(url: URL) -> str:
+    """The URL without what could be secret in it: password and options."""
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return plain.render_as_string(hide_password=True)
+
+
+def _reason(error: Exception, url: URL) -> str:
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause).partition("\n")[0] or type(cause).__name__
+    return reason.replace(str(url.password), "***") if url.password else reason

@@ -1,0 +1,46 @@
+"""What vLLM is started with, in the words of its command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi3_bento.core import Step
+
+
+@dataclass(frozen=True, slots=True)
+class VllmOptions:
+    """What the engine is started with; token counts and bytes."""
+
+    model: Path
+    name: str
+    dtype: str
+    kv_dtype: str
+    context_tokens: int
+    kv_bytes: int
+    max_sequences: int
+    prefill_chunk_tokens: int
+    block_tokens: int
+    eager: bool
+    stall_limit_s: float
+    drain_limit_s: float
+    on_step: Callable[[Step], None] = lambda _: None
+    """Called after every engine step."""
+
+    def arguments(self) -> list[str]:
+        """The same in the words of vLLM's command line."""
+        flags = ["--enforce-eager"] if self.eager else []
+        return [
+            *("--model", str(self.model), "--served-model-name", self.name),
+            *("--dtype", self.dtype, "--max-model-len", str(self.context_tokens)),
+            *("--kv-cache-dtype", self.kv_dtype),
+            *("--kv-cache-memory-bytes", str(self.kv_bytes)),
+            *("--block-size", str(self.block_tokens), "--enable-prefix-caching"),
+            *("--max-num-seqs", str(self.max_sequences)),
+            *("--max-num-batched-tokens", str(self.prefill_chunk_tokens)),
+            *("--enable-chunked-prefill", "--enable-prompt-tokens-details"),
+            # Waiting work is ordered by admission; each step tells what it computed, and how long.
+            *("--scheduling-policy", "priority", "--enable-logging-iteration-details"),
+            # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.
+            *("--shutdown-timeout", str(int(self.drain_limit_s))),
+            *flags,
+        ]

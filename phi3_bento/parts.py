@@ -1,0 +1,92 @@
+"""The parts around the engine, chosen by the settings: keys, limits, ledger, and their database."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from phi3_bento.admission.deadline import SpeedMeter
+from phi3_bento.admission.doorkeeper import Doorkeeper
+from phi3_bento.admission.gate import Gate
+from phi3_bento.admission.key_store import KeyStore
+from phi3_bento.admission.keyring import Keyring
+from phi3_bento.admission.limits import Limiter
+from phi3_bento.admission.throttle import AttemptThrottle
+from phi3_bento.core import ModelCard
+from phi3_bento.database import open_database, upgrade
+from phi3_bento.errors import StartFailure
+from phi3_bento.secret import load_secret
+from phi3_bento.settings import Settings
+from phi3_bento.usage.journal import Journal
+from phi3_bento.usage.ledger import Ledger
+from phi3_bento.usage.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one service process has beside its engine; nothing is connected before `open`."""
+
+    settings: Settings
+    database: AsyncEngine
+    keys: KeyStore
+    limiter: Limiter
+    meter: SpeedMeter
+    ledger: Ledger
+    doorkeeper: Doorkeeper
+
+    async def open(self) -> None:
+        """Bring the database to this version, and begin to write the ledger.
+
+        Raises `StartFailure` without a usable database, and for an address that others can reach
+        while there is no key.
+        """
+        await upgrade(self.database)
+        settings = self.settings
+        is_reachable = not settings.is_loopback
+        if is_reachable and not settings.api_key and not await self._has_key():
+            raise StartFailure(
+                f"PHI3_HOST={settings.host} can be reached from other machines, and there is no "
+                "API key. Create one with 'phi3-bento keys create', set PHI3_API_KEY to at least "
+                "16 characters, or listen on 127.0.0.1."
+            )
+        self.ledger.start()
+
+    def gate(self, card: ModelCard) -> Gate:
+        """The gate before an engine."""
+        return Gate(
+            card,
+            limiter=self.limiter,
+            meter=self.meter,
+            max_waiting=self.settings.max_waiting,
+            chunk_tokens=self.settings.prefill_chunk_tokens,
+        )
+
+    async def _has_key(self) -> bool:
+        return await self.keys.any_active(datetime.now(UTC))
+
+    async def close(self) -> None:
+        """Write what is pending, then close all connections."""
+        await self.ledger.close()
+        await self.limiter.close()
+        await self.database.dispose()
+
+
+def build_parts(settings: Settings, metrics: Metrics) -> Parts:
+    """Choose the parts that the settings name. Raises `StartFailure` for an unusable URL."""
+    secret = load_secret(
+        settings.secret.get_secret_value() if settings.secret else None, settings.data_dir
+    )
+    database = open_database(settings.database)
+    keys = KeyStore(database, secret)
+    limiter = Limiter.from_url(settings.limits_url)
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    doorkeeper = Doorkeeper(
+        Keyring(keys, secret, api_key=api_key),
+        limiter=limiter,
+        throttle=AttemptThrottle(settings.failed_attempts_per_minute),
+        open_metrics=settings.open_metrics,
+    )
+    ledger = Ledger(
+        database, Journal(settings.data_dir / "usage-journal"), on_lag=metrics.ledger_pending.set
+    )
+    return Parts(settings, database, keys, limiter, SpeedMeter(), ledger, doorkeeper)

@@ -1,0 +1,181 @@
+"""Keys, limits, deadlines and the ledger, end to end on the real engine."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.test_access import run_keys
+from tests.support import Service, running, serve_command
+
+pytestmark = pytest.mark.engine
+
+TOKENS = 100_000
+CHAT = "/v1/chat/completions"
+
+
+@dataclass
+class Guarded:
+    """A service that works on one sequence at a time, and its keys."""
+
+    service: Service
+    keys: dict[str, str]
+
+    def client(self, key: str) -> httpx.Client:
+        headers = {"authorization": f"Bearer {self.keys[key]}"}
+        return httpx.Client(base_url=self.service.url, headers=headers, timeout=120)
+
+    def async_client(self, key: str) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {self.keys[key]}"}
+        return httpx.AsyncClient(base_url=self.service.url, headers=headers, timeout=120)
+
+    def row(self, request_id: str) -> dict[str, Any]:
+        """The one row of a request in the ledger."""
+        with closing(sqlite3.connect(self.service.data_dir / "phi3.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            query = "SELECT * FROM usage WHERE request_id = ?"
+            (row,) = connection.execute(query, [request_id]).fetchall()
+        return dict(row)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    directory = tmp_path_factory.mktemp("guarded-engine")
+    with running(serve_command(), directory, {"PHI3_MAX_SEQUENCES": "1"}) as service:
+        create = ("create", "--tenant", "acme")
+        keys = {
+            "metered": run_keys(service, *create, "--tokens-per-minute", str(TOKENS)),
+            "urgent": run_keys(service, *create, "--priority", "5"),
+            "narrow": run_keys(service, *create, "--concurrent-requests", "1"),
+            "metrics": run_keys(service, *create, "--scope", "metrics"),
+        }
+        time.sleep(4)  # until the service, open before the first key, has noticed it
+        yield Guarded(service, keys)
+
+
+def chat(text: str = "Hello! What are you?", **options: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "temperature": 0, **options}
+
+
+def long_chat(text: str, tokens: int = 150) -> dict[str, Any]:
+    return chat(text, max_tokens=tokens, ignore_eos=True)
+
+
+def test_without_a_key_the_engine_is_not_reached(guarded: Guarded) -> None:
+    response = httpx.post(guarded.service.url + CHAT, json=chat())
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_ledger_and_the_limit_count_the_engine_s_own_tokens(
+    guarded: Guarded, stream: bool
+) -> None:
+    name = f"counted-{stream}"
+    with guarded.client("metered") as client:
+        before = client.get("/v1/models").headers["x-ratelimit-remaining-tokens"]
+        body = chat(stream=stream, stream_options={"include_usage": True}) if stream else chat()
+        response = client.post(CHAT, json=body, headers={"x-request-id": name})
+        after = client.get("/v1/models").headers["x-ratelimit-remaining-tokens"]
+    last = response.text.split("data: ")[-2] if stream else response.text
+    usage = json.loads(last)["usage"]
+    row = guarded.row(name)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["outcome"]) == (
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+        "ok",
+    )
+    assert row["cached_tokens"] == (usage["prompt_tokens_details"] or {}).get("cached_tokens", 0)
+    assert int(before) - int(after) == usage["total_tokens"]
+    assert int(response.headers["x-ratelimit-remaining-tokens"]) < int(after)
+
+
+def test_usage_that_a_stream_s_client_did_not_ask_for_is_counted_and_not_sent(
+    guarded: Guarded,
+) -> None:
+    with guarded.client("metered") as client:
+        headers = {"x-request-id": "unasked"}
+        response = client.post(CHAT, json=chat(stream=True), headers=headers)
+    assert "usage" not in response.text
+    assert guarded.row("unasked")["completion_tokens"] > 0
+
+
+async def test_who_hangs_up_pays_for_what_came(guarded: Guarded) -> None:
+    body = long_chat("Tell me all.", 400) | {"stream": True}
+    async with guarded.async_client("narrow") as client:
+        async with client.stream(
+            "POST", CHAT, json=body, headers={"x-request-id": "left"}
+        ) as response:
+            lines = response.aiter_lines()
+            for _ in range(12):
+                await anext(lines)
+            refused = await client.post(CHAT, json=chat())
+            assert refused.status_code == 429
+        for _ in range(100):
+            again = await client.post(CHAT, json=chat(max_tokens=1))
+            if again.status_code == 200:
+                break
+            await asyncio.sleep(0.05)
+    assert again.status_code == 200
+    row = guarded.row("left")
+    assert row["outcome"] == "aborted"
+    assert row["prompt_tokens"] > 0
+    assert 3 < row["completion_tokens"] < 400
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_before_the_engine_works(
+    guarded: Guarded,
+) -> None:
+    with guarded.client("metered") as client:
+        headers = {"x-slo-ttft-ms": "1"}
+        refused = client.post(CHAT, json=chat("word " * 200), headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            503,
+            "deadline_unmeetable",
+        )
+        assert int(refused.headers["retry-after"]) >= 1
+        met = client.post(CHAT, json=chat(stream=True), headers={"x-slo-ttft-ms": "60000"})
+        assert met.status_code == 200
+    with guarded.client("metrics") as client:
+        lines = client.get("/metrics").text.splitlines()
+    errors = [line for line in lines if line.startswith("phi3_first_token_prediction_error")]
+    assert float(next(line for line in errors if "_count" in line).split()[-1]) >= 1
+
+
+async def test_what_waits_is_answered_by_priority(guarded: Guarded) -> None:
+    """One sequence at a time: the first runs, two wait, the urgent one comes last."""
+    ended: list[str] = []
+
+    async def ask(key: str, name: str) -> None:
+        async with guarded.async_client(key) as client:
+            response = await client.post(CHAT, json=long_chat(name))
+            assert response.status_code == 200
+        ended.append(name)
+
+    tasks = []
+    for key, name in (("metered", "a"), ("metered", "b"), ("metered", "c"), ("urgent", "d")):
+        tasks.append(asyncio.create_task(ask(key, name)))
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*tasks)
+    assert ended == ["a", "d", "b", "c"]
+
+
+def test_a_decision_is_counted_as_a_request(guarded: Guarded) -> None:
+    def used() -> tuple[int, int]:
+        with closing(sqlite3.connect(guarded.service.data_dir / "phi3.db")) as connection:
+            key_id = guarded.keys["urgent"].split("_")[1]
+            query = "SELECT count(*), total(completion_tokens) FROM usage WHERE key_id = ?"
+            requests, tokens = connection.execute(query, [key_id]).fetchone()
+        return int(requests), int(tokens)
+
+    requests, tokens = used()
+    with guarded.client("urgent") as client:
+        item = {"text": "ok", "labels": ["a", "b"]}
+        assert client.post("/classify", json={"items": [item, item]}).status_code == 200
+    assert used() == (requests + 2, tokens + 2)

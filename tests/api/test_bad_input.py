@@ -74,6 +74,7 @@ BAD_BODIES: list[tuple[str, str, bytes | dict[str, Any] | list[Any], str | None]
     ("no content", CHAT, {"messages": [{"role": "user"}]}, "messages.0.content"),
     ("a number as content", CHAT, user(7), "messages.0.content"),
     ("a negative temperature", CHAT, user("x") | {"temperature": -1}, "temperature"),
+    ("a stream as a number", CHAT, user("x") | {"stream": 1}, "stream"),
     ("too many choices", CHAT, user("x") | {"n": 10**9}, "n"),
     ("too many stops", CHAT, user("x") | {"stop": ["a"] * 100}, "stop"),
     ("a salt of the client's", CHAT, user("x") | {"cache_salt": "mine"}, "cache_salt"),

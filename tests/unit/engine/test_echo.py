@@ -134,6 +134,18 @@ def test_a_wrong_value_is_named(temperature: object) -> None:
     assert caught.value.param == "temperature"
 
 
+@pytest.mark.parametrize("tokens", ["a", {}, [-1], ["a"], [1.0], [True], [0xD800], [0x110000]])
+def test_a_token_that_is_no_character_is_refused(tokens: object) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        EchoEngine().parse(Operation.DETOKENIZE, {"tokens": tokens}, "id")
+    assert error.value.param == "tokens"
+
+
+async def test_only_what_is_generated_is_streamed() -> None:
+    job = EchoEngine().parse(Operation.TOKENIZE, {"prompt": "x", "stream": True}, "id")
+    assert not job.stream
+
+
 def test_parsing_changes_nothing() -> None:
     body = CHAT | {"stream": True}
     before = copy.deepcopy(body)

@@ -10,8 +10,8 @@ import typer
 
 from phi3_bento import __version__
 from phi3_bento.admission.commands import keys_cli
-from phi3_bento.app import plan_for
 from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
+from phi3_bento.engine_choice import plan_for
 from phi3_bento.errors import StartFailure
 from phi3_bento.launcher import Launch, check_port, find_service_file, serve
 from phi3_bento.models.commands import model_cli

@@ -1,6 +1,6 @@
 """The nouns of a request: what the stages hand to each other."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -66,8 +66,12 @@ class Call:
     request_id: str
     slo_ttft_ms: int | None = None
     """Deadline to the first token that the request itself names."""
+    cache_control: str | None = None
+    """The header Cache-Control, unread."""
     headers: dict[str, str] = field(default_factory=dict)
     """What the stages want to say in the response's headers."""
+    has_standing: bool = False
+    """The limits stand in `headers` already."""
 
 
 LOCAL_CALLER = Caller(tenant="local", key_id="local")
@@ -110,6 +114,8 @@ class Job:
     priority: int = 0
     """Waiting jobs of a lower number run first."""
     tokens: TokenCount = field(default_factory=TokenCount)
+    assemble: Callable[[Sequence[bytes]], bytes] | None = None
+    """Makes the unstreamed answer of all chunks of a stream with usage; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,8 @@ class ModelCard:
     max_context_tokens: int
     created: int
     """Unix time in seconds."""
+    revision: str = ""
+    """Names weights, number formats and engine: of another revision answers may differ."""
     max_sequences: int = 32
     """Sequences that the engine works on at the same time."""
     kv_tokens: int = 2**20
@@ -174,6 +182,8 @@ class RequestRecord:
     let_in: bool = False
     """Admission has let it in: it is worth a row in the ledger."""
     stream: bool = False
+    cache_status: str | None = None
+    """`hit`, `collapsed` (it shared another's generation), `miss`; None: the cache had no part."""
     predicted_s: float | None = None
     """What admission expected the time to the first token to be."""
     first_piece_at: float | None = None

@@ -17,6 +17,7 @@
     │   ├── DeadlineUnmeetable    503  the first token cannot come in the time the request allows
     │   └── LedgerUnavailable     503  usage can be recorded nowhere
     ├── DeadlineExceeded          504  the answer did not come in time
+    ├── NotCached                 504  only the cache was asked, and it has no answer
     └── StartFailure              -    the service cannot start; never sent to a client
 
 Inside the service a failure is raised, never returned. `to_openai` serves JSON bodies and stream
@@ -196,6 +197,17 @@ class DeadlineExceeded(Phi3Error):
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "deadline_exceeded"
+
+
+class NotCached(Phi3Error):
+    """`Cache-Control: only-if-cached` was asked for, and the answer is not in the cache."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "not_cached"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**super().headers, "x-should-retry": "false"}
 
 
 class StartFailure(Phi3Error):

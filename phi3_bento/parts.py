@@ -12,6 +12,10 @@ from phi3_bento.admission.key_store import KeyStore
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.throttle import AttemptThrottle
+from phi3_bento.cache.answers import AnswerCache
+from phi3_bento.cache.memory import MemoryCache
+from phi3_bento.cache.store import open_store
+from phi3_bento.cache.tiers import Tiers
 from phi3_bento.core import ModelCard
 from phi3_bento.database import open_database, upgrade
 from phi3_bento.errors import StartFailure
@@ -32,6 +36,7 @@ class Parts:
     limiter: Limiter
     meter: SpeedMeter
     ledger: Ledger
+    cache: AnswerCache
     doorkeeper: Doorkeeper
 
     async def open(self) -> None:
@@ -66,6 +71,7 @@ class Parts:
 
     async def close(self) -> None:
         """Write what is pending, then close all connections."""
+        await self.cache.close()
         await self.ledger.close()
         await self.limiter.close()
         await self.database.dispose()
@@ -89,4 +95,15 @@ def build_parts(settings: Settings, metrics: Metrics) -> Parts:
     ledger = Ledger(
         database, Journal(settings.data_dir / "usage-journal"), on_lag=metrics.ledger_pending.set
     )
-    return Parts(settings, database, keys, limiter, SpeedMeter(), ledger, doorkeeper)
+    cache = _build_cache(settings, secret, metrics)
+    return Parts(settings, database, keys, limiter, SpeedMeter(), ledger, cache, doorkeeper)
+
+
+def _build_cache(settings: Settings, secret: bytes, metrics: Metrics) -> AnswerCache:
+    tiers = Tiers(
+        MemoryCache(int(settings.cache_memory)),
+        open_store(settings.cache_store, cap_bytes=int(settings.cache_disk)),
+        secret,
+        on_alert=lambda reason: metrics.cache_alerts.labels(reason).inc(),
+    )
+    return AnswerCache(tiers, secret, ttl_s=settings.cache_ttl_s, is_on=settings.cache)

@@ -8,9 +8,12 @@ from typing import Any
 
 from phi3_bento.admission.gate import Gate
 from phi3_bento.admission.validation import check_body
-from phi3_bento.core import Call, Health, ModelCard, Operation, RequestRecord, State
+from phi3_bento.cache.answers import AnswerCache
+from phi3_bento.cache.policy import status_of
+from phi3_bento.core import Call, Health, Job, ModelCard, Operation, RequestRecord, State
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.shared_answers import AS_STREAM, Asked, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
 from phi3_bento.usage.metrics import Metrics
 
@@ -28,10 +31,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, *, metrics: Metrics, ledger: Ledger, max_choices: int, first_piece_limit_s: float
+        self,
+        *,
+        metrics: Metrics,
+        ledger: Ledger,
+        cache: AnswerCache,
+        max_choices: int,
+        first_piece_limit_s: float,
     ) -> None:
         self._metrics = metrics
         self._ledger = ledger
+        self._cache = cache
         self._max_choices = max_choices
         self._first_piece_limit_s = first_piece_limit_s
         self._engine: Engine | None = None
@@ -60,16 +70,41 @@ class Pipeline:
                 max_choices=self._max_choices,
                 special_tokens=engine.card.special_tokens,
             )
-            job = engine.parse(operation, checked, call.request_id)
-            record.model, record.tokens, record.stream = engine.card.name, job.tokens, job.stream
-            async with gate.let_in(job, checked, call) as ticket:
-                record.let_in, record.predicted_s = True, ticket.place.predicted_s
-                async with aclosing(engine.run(ticket.job)) as pieces:
-                    first = await self._first_piece(pieces)
-                    record.first_piece_at = ticket.begin()
-                    yield first
-                    async for piece in pieces:
-                        yield piece
+            record.model, record.stream = engine.card.name, checked.get("stream") is True
+            plan = self._cache.plan(operation, checked, call, engine.card)
+            if plan is None:
+                job = engine.parse(operation, checked, call.request_id)
+                pieces = self._direct(engine, gate, job, checked, call, record)
+            else:
+                job = engine.parse(operation, {**checked, **AS_STREAM}, call.request_id)
+                shared = SharedAnswers(self._cache, engine, gate)
+                pieces = shared.answer(Asked(plan, job, checked, call, record))
+            async with aclosing(pieces):
+                first = await self._first_piece(pieces)
+                record.first_piece_at = monotonic()
+                yield first
+                async for piece in pieces:
+                    yield piece
+
+    async def _direct(
+        self,
+        engine: Engine,
+        gate: Gate,
+        job: Job,
+        body: dict[str, Any],
+        call: Call,
+        record: RequestRecord,
+    ) -> AsyncGenerator[bytes, None]:
+        """The answer of the engine, in which the cache has no part."""
+        if job.operation.is_generation:
+            call.headers["cache-status"] = status_of("fwd=bypass")
+        async with gate.let_in(job, body, call) as ticket:
+            record.let_in, record.tokens = True, job.tokens
+            record.predicted_s = ticket.place.predicted_s
+            async with aclosing(engine.run(ticket.job)) as pieces:
+                async for piece in pieces:
+                    ticket.begin()
+                    yield piece
 
     @property
     def card(self) -> ModelCard:

@@ -169,6 +169,27 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of silence in a stream after which a comment keeps it open.",
     )
+    cache: bool = Field(
+        True,
+        description="Whether answers that would come out the same again are kept and shared, each "
+        "tenant's for itself.",
+    )
+    cache_url: str | None = Field(
+        None,
+        pattern=r"^(memory://|sqlite:///.+|rediss?://.+)$",
+        description="Where answers are kept beyond this process's memory: `sqlite:///PATH`, "
+        "`redis://HOST:PORT/NUMBER`, or `memory://` for nowhere; unset: SQLite in the data "
+        "directory.",
+    )
+    cache_memory: ByteSize = Field(
+        ByteSize(32 * 2**20),
+        ge=2**20,
+        description="Memory for kept answers in this process.",
+    )
+    cache_disk: ByteSize = Field(
+        ByteSize(2**30), ge=2**20, description="Disk space for kept answers in SQLite."
+    )
+    cache_ttl_s: float = Field(86_400.0, gt=0, description="Seconds for which an answer is kept.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe message that is logged."
     )
@@ -206,6 +227,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The URL of the database of keys and usage."""
         return self.database_url or f"sqlite:///{self.data_dir / 'phi3.db'}"
+
+    @property
+    def cache_store(self) -> str:
+        """The URL of the cache's second tier."""
+        return self.cache_url or f"sqlite:///{self.data_dir / 'cache.db'}"
 
     @property
     def is_loopback(self) -> bool:

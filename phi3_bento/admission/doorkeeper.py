@@ -58,6 +58,7 @@ class Doorkeeper:
             return
         headers = Headers(scope=scope)
         call.slo_ttft_ms = _slo(headers.get("x-slo-ttft-ms"))
+        call.cache_control = headers.get("cache-control")
         call.caller = await self._caller(scope, headers)
         needed = _needed_scope(scope["path"])
         if needed not in call.caller.scopes:
@@ -86,7 +87,7 @@ class Doorkeeper:
 
     async def say_standing(self, call: Call) -> None:
         """Put the limits of the caller into the response's headers, where no lease has done so."""
-        if call.headers or call.caller is _NOBODY:
+        if call.has_standing or call.caller is _NOBODY:
             return
         call.headers.update((await self._limiter.standing(call.caller)).headers())
 

@@ -12,7 +12,7 @@ from typing import Any
 from phi3_bento.admission.backlog import Backlog, Place
 from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.admission.demand import work_of
-from phi3_bento.admission.limits import Limiter
+from phi3_bento.admission.limits import Lease, Limiter
 from phi3_bento.core import Call, Job, ModelCard
 from phi3_bento.errors import PermissionDenied, Phi3Error
 
@@ -24,10 +24,10 @@ class Ticket:
     job: Job
     place: Place
 
-    def begin(self) -> float:
-        """Note, and return, the time of its first token."""
-        self.place.began_at = monotonic()
-        return self.place.began_at
+    def begin(self) -> None:
+        """Note the time of its first token. Idempotent."""
+        if self.place.began_at is None:
+            self.place.began_at = monotonic()
 
 
 class Gate:
@@ -56,10 +56,8 @@ class Gate:
         Raises `PermissionDenied` for a model that the key may not ask, `RateLimited`,
         `Overloaded`, and `DeadlineUnmeetable`.
         """
-        check_model(call, self._card.name)
         work = work_of(job.operation, body, context_tokens=self._card.max_context_tokens)
-        lease = await self._limiter.acquire(call.caller, work.held_tokens)
-        call.headers.update(lease.standing.headers())
+        lease = await self._lease(call, work.held_tokens)
         try:
             place = self._enter(job, work, call)
         except BaseException:
@@ -80,6 +78,25 @@ class Gate:
             raise
         place.leave()
         await lease.settle(job.tokens.total)
+
+    @asynccontextmanager
+    async def let_by(self, call: Call) -> AsyncGenerator[Lease, None]:
+        """Hold a lease for an answer that costs the engine nothing: a request, and no tokens.
+
+        Raises as `let_in`, but for the places, of which it takes none.
+        """
+        lease = await self._lease(call, 0)
+        try:
+            yield lease
+        finally:
+            await lease.settle(0)
+
+    async def _lease(self, call: Call, tokens: int) -> Lease:
+        check_model(call, self._card.name)
+        lease = await self._limiter.acquire(call.caller, tokens)
+        call.headers.update(lease.standing.headers())
+        call.has_standing = True
+        return lease
 
     def _enter(self, job: Job, work: Work, call: Call) -> Place:
         slo_ms = call.slo_ttft_ms or call.caller.slo_ttft_ms

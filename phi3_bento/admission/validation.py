@@ -85,6 +85,7 @@ def check_body(
         if name in checked:
             raise InvalidRequest(f"'{name}' cannot be set: {reason}.", param=name)
     check_shape(checked)
+    _check_stream(checked)
     _check_counts(checked, max_choices)
     _check_sizes(checked)
     check_structured(checked)
@@ -113,6 +114,14 @@ def check_labels(labels: Sequence[str], special_tokens: Sequence[str]) -> None:
                 "tokens, such as <|end|>.",
                 param="labels",
             )
+
+
+def _check_stream(body: Mapping[str, Any]) -> None:
+    options = body.get("stream_options")
+    if options is not None and (body.get("stream") is not True or not isinstance(options, dict)):
+        raise InvalidRequest(
+            "'stream_options' must be an object, beside \"stream\": true.", param="stream_options"
+        )
 
 
 def _check_counts(body: Mapping[str, Any], max_choices: int) -> None:

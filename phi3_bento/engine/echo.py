@@ -9,10 +9,11 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
+from phi3_bento.engine.assembly import assemble
 from phi3_bento.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Unavailable
 
 PHI3_SPECIAL_TOKENS = (
@@ -65,7 +66,7 @@ class EchoEngine:
             if not _is_token_list(body.get(name, [])):
                 raise InvalidRequest(f"{name} must be a list of code points.", param=name)
         stream = operation.is_generation and body.get("stream") is True
-        return Job(operation, request_id, dict(body), stream)
+        return Job(operation, request_id, dict(body), stream, assemble=_whole)
 
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self.state.state is State.CLOSED:
@@ -119,7 +120,8 @@ class EchoEngine:
         delta: dict[str, Any] = {"role": "assistant", "content": ""}
         async for word in self._words(job, text):
             if "role" in delta:
-                yield self._document(job, "chat.completion.chunk", _chunk(delta))
+                first = _chunk(delta) | {"logprobs": _asked_logprobs(job)}
+                yield self._document(job, "chat.completion.chunk", first)
             delta = {"content": word}
             yield self._document(job, "chat.completion.chunk", _chunk(delta))
         yield self._document(job, "chat.completion.chunk", _chunk({}, "stop"))
@@ -179,6 +181,10 @@ def _is_token_list(value: object) -> bool:
         type(token) is int and 0 <= token <= sys.maxunicode and not 0xD800 <= token < 0xE000
         for token in value
     )
+
+
+def _whole(chunks: Sequence[bytes]) -> bytes:
+    return json.dumps(assemble(chunks)).encode()
 
 
 def _prompt_of(job: Job) -> str:

@@ -13,6 +13,8 @@ class VllmOptions:
 
     model: Path
     name: str
+    revision: str
+    """Of the model's files; the engine's version and formats are added by `app`."""
     dtype: str
     kv_dtype: str
     context_tokens: int

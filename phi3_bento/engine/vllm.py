@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -18,8 +19,8 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.openai.chat_completion import protocol as chat
+from vllm.entrypoints.openai.completion import protocol as completion
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeRequest
@@ -30,20 +31,25 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
+from phi3_bento.engine.assembly import assemble
 from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
 from phi3_bento.engine.options import VllmOptions
 from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
-    Operation.CHAT: TypeAdapter(ChatCompletionRequest),
-    Operation.COMPLETION: TypeAdapter(CompletionRequest),
+    Operation.CHAT: TypeAdapter(chat.ChatCompletionRequest),
+    Operation.COMPLETION: TypeAdapter(completion.CompletionRequest),
     Operation.TOKENIZE: TypeAdapter(TokenizeRequest),
     Operation.DETOKENIZE: TypeAdapter(DetokenizeRequest),
 }
 # It would write a line for every engine step: their details are for `StepClock`.
 logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
 
+_ANSWERS: dict[Operation, type[BaseModel]] = {
+    Operation.CHAT: chat.ChatCompletionResponse,
+    Operation.COMPLETION: completion.CompletionResponse,
+}
 _EVENT_PREFIX = "data: "
 _END_OF_STREAM = "[DONE]"
 
@@ -85,6 +91,7 @@ class VllmEngine:
             name=options.name,
             max_context_tokens=engine.model_config.max_model_len,
             created=int(time.time()),
+            revision=options.revision,
             max_sequences=options.max_sequences,
             kv_tokens=_kv_tokens(engine),
             special_tokens=_special_tokens(engine),
@@ -110,7 +117,7 @@ class VllmEngine:
         payload = Payload.of(request, stream=stream)
         if stream:
             request.stream_options = StreamOptions(include_usage=True, continuous_usage_stats=True)
-        return Job(operation, request_id, payload, stream)
+        return Job(operation, request_id, payload, stream, assemble=_assembler(operation))
 
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self._closed:
@@ -210,6 +217,15 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
         engine.shutdown()
         raise StartFailure(f"vLLM's serving layer could not start: {error}") from error
     return VllmEngine(engine, serving, options, clock)
+
+
+def _assembler(operation: Operation) -> Callable[[Sequence[bytes]], bytes] | None:
+    answer = _ANSWERS.get(operation)
+    return None if answer is None else partial(_whole, answer)
+
+
+def _whole(answer: type[BaseModel], chunks: Sequence[bytes]) -> bytes:
+    return answer.model_validate(assemble(chunks)).model_dump_json().encode()
 
 
 def _kv_tokens(engine: AsyncLLM) -> int:

@@ -162,7 +162,7 @@ def row_of(record: RequestRecord) -> Row:
         "prompt_tokens": record.tokens.prompt,
         "cached_tokens": record.tokens.cached,
         "completion_tokens": record.tokens.completion,
-        "cache_status": None,
+        "cache_status": record.cache_status,
         "received_at": datetime.fromtimestamp(record.received_at, UTC).isoformat(),
         "ttft_ms": None if first_s is None else first_s * 1000,
         "duration_ms": record.seconds * 1000,

@@ -54,6 +54,20 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self.cache_results = Counter(
+            "phi3_cache_requests",
+            "Requests for an answer that may be kept, by what the cache made of them: hit, "
+            "collapsed (shared a generation under way), miss.",
+            ["result"],
+            registry=registry,
+        )
+        self.cache_alerts = Counter(
+            "phi3_cache_alerts",
+            "What went wrong with kept answers, none of it ever an answer: tampered (not what had "
+            "been kept), read_failed and write_failed (the store), write_dropped.",
+            ["reason"],
+            registry=registry,
+        )
         self.ledger_pending = Gauge(
             "phi3_ledger_pending_rows",
             "Rows of usage that are not durable yet; their answers wait for them.",
@@ -93,5 +107,7 @@ class Metrics:
         if record.let_in:
             for kind in ("prompt", "cached", "completion"):
                 self.tokens.labels(kind).inc(getattr(record.tokens, kind))
+        if record.cache_status is not None:
+            self.cache_results.labels(record.cache_status).inc()
         if (error_s := record.prediction_error_s) is not None:
             self.prediction_error.observe(error_s)

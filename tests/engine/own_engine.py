@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from phi3_bento.app import BLOCK_TOKENS
 from phi3_bento.engine.environment import engine_environment
+from phi3_bento.engine_choice import BLOCK_TOKENS
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.engine.prompts import CONVERSATIONS, MAX_TOKENS
 

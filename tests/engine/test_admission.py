@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.api.test_access import run_keys
-from tests.support import Service, running, serve_command
+from tests.support import Service, running, serve_command, wait_for_async
 
 pytestmark = pytest.mark.engine
 
@@ -80,7 +80,10 @@ def test_the_ledger_and_the_limit_count_the_engine_s_own_tokens(
     name = f"counted-{stream}"
     with guarded.client("metered") as client:
         before = client.get("/v1/models").headers["x-ratelimit-remaining-tokens"]
-        body = chat(stream=stream, stream_options={"include_usage": True}) if stream else chat()
+        # Another question for each form: the cache would give the second for nothing.
+        body = chat(f"What are you? Streamed: {stream}.")
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         response = client.post(CHAT, json=body, headers={"x-request-id": name})
         after = client.get("/v1/models").headers["x-ratelimit-remaining-tokens"]
     last = response.text.split("data: ")[-2] if stream else response.text
@@ -149,21 +152,38 @@ def test_a_deadline_that_cannot_be_met_is_refused_before_the_engine_works(
 
 
 async def test_what_waits_is_answered_by_priority(guarded: Guarded) -> None:
-    """One sequence at a time: the first runs, two wait, the urgent one comes last."""
+    """One sequence at a time: while one runs three wait, and the urgent one came last."""
     ended: list[str] = []
 
-    async def ask(key: str, name: str) -> None:
-        async with guarded.async_client(key) as client:
-            response = await client.post(CHAT, json=long_chat(name))
-            assert response.status_code == 200
+    async def ask(client: httpx.AsyncClient, name: str) -> None:
+        response = await client.post(CHAT, json=long_chat(name))
+        assert response.status_code == 200
         ended.append(name)
 
-    tasks = []
-    for key, name in (("metered", "a"), ("metered", "b"), ("metered", "c"), ("urgent", "d")):
-        tasks.append(asyncio.create_task(ask(key, name)))
-        await asyncio.sleep(0.05)
-    await asyncio.gather(*tasks)
-    assert ended == ["a", "d", "b", "c"]
+    async def wait_until_in_flight(number: int) -> None:
+        async def is_so() -> bool:
+            lines = (await metrics.get("/metrics")).text.splitlines()
+            return f"phi3_requests_in_flight {number}.0" in lines
+
+        await wait_for_async(is_so, f"{number} requests in flight")
+
+    async with (
+        guarded.async_client("metrics") as metrics,
+        guarded.async_client("metered") as usual,
+        guarded.async_client("urgent") as urgent,
+    ):
+        await wait_until_in_flight(0)
+        body = long_chat("first", 3000) | {"stream": True}
+        async with usual.stream("POST", CHAT, json=body) as first:
+            # Held: an iterator that nobody holds closes its response.
+            lines = first.aiter_lines()
+            await anext(lines)
+            tasks = []
+            for client, name in ((usual, "b"), (usual, "c"), (urgent, "d")):
+                tasks.append(asyncio.create_task(ask(client, name)))
+                await wait_until_in_flight(1 + len(tasks))
+        await asyncio.gather(*tasks)
+    assert ended == ["d", "b", "c"]
 
 
 def test_a_decision_is_counted_as_a_request(guarded: Guarded) -> None:

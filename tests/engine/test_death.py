@@ -21,10 +21,11 @@ BODY = {
 def test_a_dead_engine_ends_streams_with_an_error_and_probes_say_so(tmp_path: Path) -> None:
     with running(serve_command(), tmp_path) as service:
         url = f"{service.url}/v1/chat/completions"
+        core = service.engine_core()
         with httpx.stream("POST", url, json=BODY, timeout=30) as response:
             lines = response.iter_lines()
             next(lines)
-            service.engine_core().send_signal(signal.SIGKILL)
+            core.send_signal(signal.SIGKILL)
             rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
         assert '"error"' in rest[-2]

@@ -35,7 +35,13 @@ class ListeningEngine(EchoEngine):
 
 def new_pipeline(parts: Parts) -> Pipeline:
     metrics = Metrics(CollectorRegistry())
-    return Pipeline(metrics=metrics, ledger=parts.ledger, max_choices=1, first_piece_limit_s=30)
+    return Pipeline(
+        metrics=metrics,
+        ledger=parts.ledger,
+        cache=parts.cache,
+        max_choices=1,
+        first_piece_limit_s=30,
+    )
 
 
 @pytest.fixture

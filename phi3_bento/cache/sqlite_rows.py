@@ -1,0 +1,100 @@
+"""The rows of the SQLite store: reading, writing within a size, and forgetting."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+PAGE_BYTES = 4096
+BATCH_ROWS = 32
+"""Rows that are removed at once."""
+
+CLEAR_ROWS = 512
+_MAX_WAL_PAGES = 1000
+_INDEX_PAGES = 8
+"""What a new row may take beside the pages of its own bytes."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    key TEXT NOT NULL UNIQUE, scope TEXT NOT NULL, expires_at REAL NOT NULL,
+    used_at REAL NOT NULL, sealed BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS entries_scope ON entries (scope);
+CREATE INDEX IF NOT EXISTS entries_expires_at ON entries (expires_at);
+CREATE INDEX IF NOT EXISTS entries_used_at ON entries (used_at);
+"""
+_LIVE_PAGES = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
+
+Row = tuple[str, str, float, float, bytes]
+"""Key, scope, end and last use in Unix time, and the sealed bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How `cap_bytes` are shared out: most to the file, the rest to its write-ahead log.
+
+    The log outgrows the size at which it is written back by a transaction: a large row, and all
+    pages that change when others make room for it.
+    """
+
+    cap_bytes: int
+
+    @property
+    def wal_pages(self) -> int:
+        """Pages of the log at which it is written back to the file."""
+        return min(self.cap_bytes // PAGE_BYTES // 16, _MAX_WAL_PAGES)
+
+    @property
+    def pages(self) -> int:
+        """Pages of the file at most."""
+        return self.cap_bytes // PAGE_BYTES - 5 * self.wal_pages
+
+    def takes(self, sealed: bytes) -> bool:
+        """Whether a row is small enough to be kept, and to leave others beside it."""
+        return len(sealed) <= self.wal_pages * PAGE_BYTES
+
+
+def read(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes, float] | None:
+    """The sealed bytes of `key` and when they were last used; None where there are none."""
+    query = "SELECT sealed, used_at FROM entries WHERE key = ? AND expires_at > ?"
+    found: tuple[bytes, float] | None = connection.execute(query, (key, now)).fetchone()
+    return found
+
+
+def write(
+    connection: sqlite3.Connection, row: Row, used_at: dict[str, float], now: float, size: Size
+) -> None:
+    """Keep `row`, note what was used lately, and remove what is over or has no room."""
+    connection.execute("BEGIN IMMEDIATE")
+    uses = [(moment, key) for key, moment in used_at.items()]
+    connection.executemany("UPDATE entries SET used_at = ? WHERE key = ?", uses)
+    _delete(connection, "expires_at <= ? ORDER BY expires_at", (now,), BATCH_ROWS)
+    connection.execute("DELETE FROM entries WHERE key = ?", (row[0],))
+    if not size.takes(row[4]):
+        return
+    needed = len(row[4]) // PAGE_BYTES + 1 + _INDEX_PAGES
+    while _live_pages(connection) + needed > size.pages:
+        if not _delete(connection, "true ORDER BY used_at", (), BATCH_ROWS):
+            return
+    connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", row)
+
+
+def remove(connection: sqlite3.Connection, key: str) -> None:
+    """Forget one key."""
+    connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+
+
+def clear_some(connection: sqlite3.Connection, scope: str | None) -> int:
+    """Forget up to `CLEAR_ROWS` rows of a scope, or of all (None); returns how many there were."""
+    if scope is None:
+        return _delete(connection, "true", (), CLEAR_ROWS)
+    return _delete(connection, "scope = ?", (scope,), CLEAR_ROWS)
+
+
+def _delete(connection: sqlite3.Connection, which: str, values: tuple[Any, ...], rows: int) -> int:
+    """Delete up to `rows` rows; `which` is one of the conditions of this file."""
+    chosen = f"SELECT rowid FROM entries WHERE {which} LIMIT {rows}"  # noqa: S608
+    statement = f"DELETE FROM entries WHERE rowid IN ({chosen})"  # noqa: S608
+    return connection.execute(statement, values).rowcount
+
+
+def _live_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(_LIVE_PAGES).fetchone()[0])

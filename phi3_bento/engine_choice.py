@@ -1,0 +1,102 @@
+"""Which engine the settings choose, with how much memory, and its start."""
+
+import asyncio
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from phi3_bento.core import Step
+from phi3_bento.engine.base import Engine
+from phi3_bento.engine.budget import MIB, MemoryPlan, plan_memory
+from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.engine.environment import engine_environment, memory_limit
+from phi3_bento.engine.options import VllmOptions
+from phi3_bento.models.checkpoint import fingerprint
+from phi3_bento.models.source import ModelSource, find_model
+from phi3_bento.settings import Settings
+
+BLOCK_TOKENS = 32
+"""Tokens per KV block. vLLM's 128 on CPU would never find a shorter prefix in its cache."""
+
+# BentoML gives its own loggers, and nobody else's, a handler in its worker.
+logger = logging.getLogger("bentoml.phi3")
+
+
+def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
+    """How the memory is divided, `PHI3_MEMORY` or the cgroup's limit. Raises `StartFailure`."""
+    kv_element_bytes = 1 if settings.kv_dtype == "fp8" else source.shape.kv_element_bytes
+    return plan_memory(
+        replace(source.shape, kv_element_bytes=kv_element_bytes),
+        memory_bytes=min(int(settings.memory), memory_limit() or sys.maxsize),
+        max_sequences=settings.max_sequences,
+        block_tokens=BLOCK_TOKENS,
+        max_context_tokens=settings.max_context_tokens,
+    )
+
+
+async def start_engine(
+    settings: Settings,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> Engine:
+    """Start the engine that the settings choose; `report` hears what the start is at.
+
+    `on_step` hears of every engine step. Raises `StartFailure`.
+    """
+    if settings.engine == "echo":
+        name = settings.served_name or "phi3-echo"
+        echo = EchoEngine(name=name, word_s=settings.echo_word_s)
+        echo.on_step = on_step
+        return echo
+    report(f"looking for {settings.model}")
+    source = await asyncio.to_thread(
+        find_model, settings.model, data_dir=settings.data_dir, served_name=settings.served_name
+    )
+    plan = plan_for(source, settings)
+    for name, size in plan.rows():
+        logger.info("Memory: %s %s", size, name)
+    os.environ.update(
+        engine_environment(
+            data_dir=settings.data_dir,
+            threads=settings.threads,
+            log_level=settings.log_level,
+            inherited=os.environ,
+        )
+    )
+    report("importing vLLM")
+    # vLLM reads its environment when it is imported, and takes seconds to import: not before the
+    # lines above, and not in the event loop.
+    vllm = await asyncio.to_thread(importlib.import_module, "phi3_bento.engine.vllm")
+    report(f"starting vLLM's processes and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
+    engine: Engine = await vllm.start_vllm(
+        VllmOptions(
+            model=source.directory,
+            name=source.name,
+            revision=await asyncio.to_thread(_revision, source.directory, settings),
+            dtype=settings.dtype,
+            kv_dtype=settings.kv_dtype,
+            context_tokens=plan.context_tokens,
+            kv_bytes=plan.kv_bytes,
+            max_sequences=settings.max_sequences,
+            prefill_chunk_tokens=settings.prefill_chunk_tokens,
+            block_tokens=BLOCK_TOKENS,
+            eager=not settings.compile,
+            stall_limit_s=settings.stall_limit_s,
+            drain_limit_s=settings.drain_limit_s,
+            on_step=on_step,
+        )
+    )
+    return engine
+
+
+def _revision(directory: Path, settings: Settings) -> str:
+    """Changes with whatever changes answers: weights, formats, engine."""
+    versions = importlib.metadata.packages_distributions().get("vllm", ["none"])
+    engine = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in sorted(versions))
+    return f"{fingerprint(directory)}-{engine}-{settings.dtype}-{settings.kv_dtype}"

@@ -1,0 +1,134 @@
+"""The way of a request that the cache may answer: kept, under way for somebody else, or to be made.
+
+An answer that may be kept is always made as a stream, so that one generation serves whoever asks
+for it, streamed or not.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+from phi3_bento.admission.gate import Gate
+from phi3_bento.cache.answers import AnswerCache, Kept, Plan
+from phi3_bento.cache.flight import Flight
+from phi3_bento.cache.policy import status_of
+from phi3_bento.cache.replay import is_usage, readdressed
+from phi3_bento.core import Call, Job, RequestRecord, TokenCount
+from phi3_bento.engine.base import Engine
+from phi3_bento.errors import DeadlineUnmeetable, NotCached, PermissionDenied, RateLimited
+
+AS_STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+
+_PERSONAL = (PermissionDenied, RateLimited, DeadlineUnmeetable)
+"""What admission refuses one caller and may grant another."""
+
+Pieces = AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request on its way."""
+
+    plan: Plan
+    job: Job
+    """As a stream, whatever the request wants."""
+    body: Mapping[str, Any]
+    call: Call
+    record: RequestRecord
+
+
+class SharedAnswers:
+    """Serves the requests that have a plan, over one engine."""
+
+    def __init__(self, cache: AnswerCache, engine: Engine, gate: Gate) -> None:
+        self._cache = cache
+        self._engine = engine
+        self._gate = gate
+
+    async def answer(self, asked: Asked) -> Pieces:
+        """Yield the answer as the request wants it, and fill its record; errors as `Engine.run`."""
+        plan = asked.plan
+        kept = await self._cache.find(plan)
+        flight = None if plan.directives.no_cache else self._cache.find_flight(plan)
+        if kept is not None:
+            pieces = self._replay(kept, asked)
+        elif flight is not None:
+            pieces = self._join(flight, asked)
+        elif plan.directives.only_if_cached:
+            raise NotCached("The answer is not in the cache, and only-if-cached was asked for.")
+        else:
+            pieces = self._make(asked)
+        async with aclosing(_as_wanted(pieces, asked)) as wanted:
+            async for piece in wanted:
+                yield piece
+
+    async def _replay(self, kept: Kept, asked: Asked) -> Pieces:
+        async with self._gate.let_by(asked.call):
+            asked.call.headers.update(kept.headers())
+            _note(asked.record, "hit", kept.tokens)
+            created = int(time())
+            for piece in kept.pieces:
+                yield readdressed(piece, response_id=asked.call.request_id, created=created)
+
+    async def _join(self, flight: Flight, asked: Asked) -> Pieces:
+        created, began = int(time()), False
+        async with self._gate.let_by(asked.call) as lease:
+            asked.call.headers["cache-status"] = status_of("fwd=miss; collapsed")
+            _note(asked.record, "collapsed", TokenCount())
+            try:
+                async with aclosing(flight.listen()) as pieces:
+                    async for piece in pieces:
+                        began = True
+                        yield readdressed(piece, response_id=asked.call.request_id, created=created)
+                return
+            except _PERSONAL:
+                if began:
+                    raise
+                await lease.release()
+            finally:
+                asked.record.tokens = flight.tokens_as_cached()
+        # Who began it was refused; this caller may be let in.
+        async with aclosing(self._make(asked)) as made:
+            async for piece in made:
+                yield piece
+
+    async def _make(self, asked: Asked) -> Pieces:
+        reason = "request" if asked.plan.directives.no_cache else "miss"
+        asked.call.headers["cache-status"] = status_of(f"fwd={reason}; stored")
+        record, job = asked.record, asked.job
+
+        async def generate() -> Pieces:
+            async with self._gate.let_in(job, asked.body, asked.call) as ticket:
+                _note(record, "miss", job.tokens)
+                record.predicted_s = ticket.place.predicted_s
+                async with aclosing(self._engine.run(ticket.job)) as pieces:
+                    async for piece in pieces:
+                        ticket.begin()
+                        yield piece
+
+        flight = self._cache.begin(asked.plan, job, generate)
+        async with aclosing(flight.listen()) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+async def _as_wanted(pieces: Pieces, asked: Asked) -> Pieces:
+    """Chunks with or without usage, or the whole answer in one."""
+    async with aclosing(pieces):
+        if asked.body.get("stream") is True:
+            options = asked.body.get("stream_options")
+            wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+            async for piece in pieces:
+                if wants_usage or not is_usage(piece):
+                    yield piece
+            return
+        chunks = [piece async for piece in pieces]
+        if asked.job.assemble is None:
+            raise RuntimeError("a request that has no whole answer came to the cache")
+        yield asked.job.assemble(chunks)
+
+
+def _note(record: RequestRecord, status: str, tokens: TokenCount) -> None:
+    record.let_in, record.cache_status, record.tokens = True, status, tokens

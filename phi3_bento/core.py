@@ -113,6 +113,8 @@ class Job:
     stream: bool = False
     priority: int = 0
     """Waiting jobs of a lower number run first."""
+    cache_salt: str | None = None
+    """Only jobs of one salt share KV blocks of their prompts; hexadecimal."""
     tokens: TokenCount = field(default_factory=TokenCount)
     assemble: Callable[[Sequence[bytes]], bytes] | None = None
     """Makes the unstreamed answer of all chunks of a stream with usage; None: it has none."""

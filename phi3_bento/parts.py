@@ -31,6 +31,7 @@ class Parts:
     """What one service process has beside its engine; nothing is connected before `open`."""
 
     settings: Settings
+    secret: bytes
     database: AsyncEngine
     keys: KeyStore
     limiter: Limiter
@@ -60,6 +61,7 @@ class Parts:
         """The gate before an engine."""
         return Gate(
             card,
+            secret=self.secret,
             limiter=self.limiter,
             meter=self.meter,
             max_waiting=self.settings.max_waiting,
@@ -96,7 +98,7 @@ def build_parts(settings: Settings, metrics: Metrics) -> Parts:
         database, Journal(settings.data_dir / "usage-journal"), on_lag=metrics.ledger_pending.set
     )
     cache = _build_cache(settings, secret, metrics)
-    return Parts(settings, database, keys, limiter, SpeedMeter(), ledger, cache, doorkeeper)
+    return Parts(settings, secret, database, keys, limiter, SpeedMeter(), ledger, cache, doorkeeper)
 
 
 def _build_cache(settings: Settings, secret: bytes, metrics: Metrics) -> AnswerCache:

@@ -105,11 +105,6 @@ class AnswerCache:
 
         return self._flights.begin(plan.key, job.tokens, generate, keep)
 
-    async def clear(self, tenant: str | None) -> int:
-        """Forget the answers of a tenant, or all; returns how many of this process's memory."""
-        scope = None if tenant is None else scope_of(self._secret, tenant)
-        return await self._tiers.clear(scope)
-
     async def close(self) -> None:
         """Write what is pending."""
         await self._tiers.close()

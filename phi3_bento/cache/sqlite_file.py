@@ -110,6 +110,7 @@ class Connection:
             f"page_size = {PAGE_BYTES}",
             "journal_mode = WAL",
             "synchronous = NORMAL",
+            "secure_delete = FAST",  # ON, as some builds have it, writes every page that is freed
             f"wal_autocheckpoint = {self._size.wal_pages}",
             f"journal_size_limit = {self._size.wal_pages * PAGE_BYTES}",
         )

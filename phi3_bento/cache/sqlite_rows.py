@@ -6,7 +6,7 @@ from typing import Any
 
 PAGE_BYTES = 4096
 BATCH_ROWS = 32
-"""Rows that are removed at once."""
+"""Rows whose time is over that one put removes."""
 
 CLEAR_ROWS = 512
 _MAX_WAL_PAGES = 1000
@@ -72,7 +72,7 @@ def write(
         return
     needed = len(row[4]) // PAGE_BYTES + 1 + _INDEX_PAGES
     while _live_pages(connection) + needed > size.pages:
-        if not _delete(connection, "true ORDER BY used_at", (), BATCH_ROWS):
+        if not _delete(connection, "true ORDER BY used_at", (), 1):
             return
     connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", row)
 

@@ -179,8 +179,8 @@ class VllmEngine:
     async def _call(self, job: Job) -> Any:
         """The answer as vLLM's serving layer gives it: a model, an error, or a stream of events."""
         serving, request = self._serving, job.payload.request
-        if hasattr(request, "priority"):
-            request.priority = job.priority
+        if job.operation.is_generation:
+            request.priority, request.cache_salt = job.priority, job.cache_salt
         match job.operation:
             case Operation.CHAT:
                 call = serving.openai_serving_chat.create_chat_completion(request)

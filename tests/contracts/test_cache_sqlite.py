@@ -93,14 +93,15 @@ def rows_of(path: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
 
 
+@pytest.mark.parametrize("large", [20_000, 50_000])
 @pytest.mark.parametrize("cap_bytes", [MEGABYTE, 4 * MEGABYTE])
 async def test_files_stay_under_the_cap_and_the_newest_stay_in_them(
-    make: Make, path: Path, clock: Clock, cap_bytes: int
+    make: Make, path: Path, clock: Clock, cap_bytes: int, large: int
 ) -> None:
-    store, count, largest = make(cap_bytes), 6000, 0
+    store, count, largest = make(cap_bytes), 5000, 0
     for number in range(count):
         clock.now += 1
-        await put(store, number, size=50_000 if number % 100 == 0 else number * 7919 % 3000)
+        await put(store, number, size=large if number % 20 == 0 else number * 7919 % 3000)
         largest = max(largest, bytes_of(path))
     assert cap_bytes / 2 < largest <= cap_bytes
     kept = await there(store, range(count))

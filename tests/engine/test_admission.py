@@ -54,6 +54,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
             "metered": run_keys(service, *create, "--tokens-per-minute", str(TOKENS)),
             "urgent": run_keys(service, *create, "--priority", "5"),
             "narrow": run_keys(service, *create, "--concurrent-requests", "1"),
+            "rival": run_keys(service, "create", "--tenant", "rival"),
             "metrics": run_keys(service, *create, "--scope", "metrics"),
         }
         time.sleep(4)  # until the service, open before the first key, has noticed it
@@ -184,6 +185,19 @@ async def test_what_waits_is_answered_by_priority(guarded: Guarded) -> None:
                 await wait_until_in_flight(1 + len(tasks))
         await asyncio.gather(*tasks)
     assert ended == ["d", "b", "c"]
+
+
+def test_no_tenant_finds_another_s_prompt_in_the_kv_cache(guarded: Guarded) -> None:
+    """Its answer would come sooner, and so tell that somebody had asked the same."""
+    body = chat("A secret that somebody asks about, at some length. " * 8, max_tokens=1)
+
+    def cached_tokens(key: str) -> int:
+        with guarded.client(key) as client:
+            answer = client.post(CHAT, json=body, headers={"cache-control": "no-store"}).json()
+        return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"] or 0)
+
+    assert [cached_tokens(key) for key in ("metered", "rival")] == [0, 0]
+    assert min(cached_tokens(key) for key in ("metered", "urgent", "rival")) >= 32
 
 
 def test_a_decision_is_counted_as_a_request(guarded: Guarded) -> None:

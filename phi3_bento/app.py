@@ -18,8 +18,9 @@ from starlette.middleware.cors import CORSMiddleware
 from phi3_bento.core import Health
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
+from phi3_bento.engine.public_prompts import PublicPrompts, open_public_prompts, read_prompts
 from phi3_bento.engine.warm_up import make_first_answers
-from phi3_bento.engine_choice import start_engine
+from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
 from phi3_bento.errors import StartFailure
 from phi3_bento.native import NativeApi
 from phi3_bento.parts import build_parts
@@ -125,6 +126,7 @@ class Application:
             self.pipeline.starting("making the first answers")
             reader = await DecisionReader.for_engine(self._engine)
             await make_first_answers(self._engine)
+            gate = self.parts.gate(self._engine.card, await self._open_public_prompts(self._engine))
         except StartFailure as error:
             self._fail(error.message)
         except Exception as error:
@@ -132,10 +134,15 @@ class Application:
             self._fail(f"The engine could not start: {error}")
         else:
             self.native.open(reader)
-            self.pipeline.open(self._engine, self.parts.gate(self._engine.card))
+            self.pipeline.open(self._engine, gate)
             self.metrics.name_build(self._engine.card.name)
             _settle_garbage_collector()
             logger.info("Ready: %s answers.", self._engine.card.name)
+
+    async def _open_public_prompts(self, engine: Engine) -> PublicPrompts:
+        path = self.settings.public_prompts
+        texts = read_prompts(path) if path else []
+        return await open_public_prompts(engine, texts, block_tokens=BLOCK_TOKENS)
 
     def _fail(self, reason: str) -> None:
         logger.error("%s", reason)

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import sha256
 from time import monotonic, time
 from typing import Any
 from uuid import uuid4
@@ -94,6 +95,42 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixSalt:
+    """What separates the KV blocks of tenants, and the beginning of a prompt that all may share."""
+
+    tenant: str
+    """Hexadecimal."""
+    public_tokens: int = 0
+    """Tokens of the public beginning; whole blocks."""
+    public_digest: str = ""
+
+    @classmethod
+    def of(cls, tenant: str, public: Sequence[int] = ()) -> "PrefixSalt":
+        """The salt of a tenant for prompts that begin with the tokens `public`."""
+        return cls(tenant, len(public), _digest(public) if public else "")
+
+    @classmethod
+    def read(cls, text: str) -> "PrefixSalt":
+        """What `str` has written. Raises `ValueError` for what is not of it."""
+        tenant, _, public = text.partition(".")
+        count, _, digest = public.partition(".")
+        return cls(tenant, int(count or 0), digest)
+
+    def __str__(self) -> str:
+        public = f".{self.public_tokens}.{self.public_digest}" if self.public_tokens else ""
+        return self.tenant + public
+
+    def covers(self, prompt: Sequence[int]) -> bool:
+        """The prompt begins with the public tokens and nothing else: only they are shared."""
+        return _digest(prompt[: self.public_tokens]) == self.public_digest
+
+
+def _digest(tokens: Sequence[int]) -> str:
+    text = ",".join(str(token) for token in tokens)
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of the engine: what it computed, and how long that took."""
 
@@ -114,10 +151,14 @@ class Job:
     priority: int = 0
     """Waiting jobs of a lower number run first."""
     cache_salt: str | None = None
-    """Only jobs of one salt share KV blocks of their prompts; hexadecimal."""
+    """Only jobs of one salt share KV blocks of their prompts; a `PrefixSalt` as text."""
     tokens: TokenCount = field(default_factory=TokenCount)
     assemble: Callable[[Sequence[bytes]], bytes] | None = None
     """Makes the unstreamed answer of all chunks of a stream with usage; None: it has none."""
+
+    def salted(self, salt: PrefixSalt) -> "Job":
+        """The same, sharing KV blocks only with jobs of the same salt."""
+        return replace(self, cache_salt=str(salt))
 
 
 @dataclass(frozen=True, slots=True)

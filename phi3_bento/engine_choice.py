@@ -73,7 +73,7 @@ async def start_engine(
     # vLLM reads its environment when it is imported, and takes seconds to import: not before the
     # lines above, and not in the event loop.
     vllm = await asyncio.to_thread(importlib.import_module, "phi3_bento.engine.vllm")
-    report(f"starting vLLM's processes and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
+    report(f"starting vLLM and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
     engine: Engine = await vllm.start_vllm(
         VllmOptions(
             model=source.directory,

@@ -11,6 +11,7 @@ from phi3_bento.admission.gate import Gate
 from phi3_bento.admission.key_store import KeyStore
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.limits import Limiter
+from phi3_bento.admission.salts import Salts
 from phi3_bento.admission.throttle import AttemptThrottle
 from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.memory import MemoryCache
@@ -18,6 +19,7 @@ from phi3_bento.cache.store import open_store
 from phi3_bento.cache.tiers import Tiers
 from phi3_bento.core import ModelCard
 from phi3_bento.database import open_database, upgrade
+from phi3_bento.engine.public_prompts import NO_PROMPTS, PublicPrompts
 from phi3_bento.errors import StartFailure
 from phi3_bento.secret import load_secret
 from phi3_bento.settings import Settings
@@ -57,11 +59,11 @@ class Parts:
             )
         self.ledger.start()
 
-    def gate(self, card: ModelCard) -> Gate:
+    def gate(self, card: ModelCard, public: PublicPrompts = NO_PROMPTS) -> Gate:
         """The gate before an engine."""
         return Gate(
             card,
-            secret=self.secret,
+            salts=Salts(self.secret, public),
             limiter=self.limiter,
             meter=self.meter,
             max_waiting=self.settings.max_waiting,

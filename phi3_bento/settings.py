@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of silence in a stream after which a comment keeps it open.",
     )
+    public_prompts: Path | None = Field(
+        None,
+        description="A JSON file with a list of system prompts that all tenants share: the engine "
+        "reads them once, before the service is ready.",
+    )
     cache: bool = Field(
         True,
         description="Whether answers that would come out the same again are kept and shared, each "

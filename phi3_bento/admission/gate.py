@@ -13,9 +13,9 @@ from phi3_bento.admission.backlog import Backlog, Place
 from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.admission.demand import work_of
 from phi3_bento.admission.limits import Lease, Limiter
+from phi3_bento.admission.salts import Salts
 from phi3_bento.core import Call, Job, ModelCard
 from phi3_bento.errors import PermissionDenied, Phi3Error
-from phi3_bento.secret import derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Gate:
         self,
         card: ModelCard,
         *,
-        secret: bytes,
+        salts: Salts,
         limiter: Limiter,
         meter: SpeedMeter,
         max_waiting: int,
         chunk_tokens: int,
     ) -> None:
         self._card = card
-        self._secret = secret
+        self._salts = salts
         self._limiter = limiter
         room = Room(card.max_sequences, card.kv_tokens, chunk_tokens)
         self.backlog = Backlog(room=room, meter=meter, max_waiting=max_waiting)
@@ -67,8 +67,8 @@ class Gate:
             await lease.release()
             raise
         try:
-            salt = derive(self._secret, "cache-salt", call.caller.tenant).hex()
-            yield Ticket(replace(job, priority=place.order, cache_salt=salt), place)
+            salt = self._salts.salt_of(call.caller.tenant, body)
+            yield Ticket(replace(job, priority=place.order).salted(salt), place)
         except Phi3Error:
             place.leave()
             # An engine that had not begun has cost nothing.

@@ -7,8 +7,8 @@ from phi3_bento.errors import StartFailure
 MIB = 2**20
 GIB = 2**30
 
-PROCESSES_BYTES = 2_050 * MIB
-"""The launcher, BentoML's two processes, EngineCore, and the worker without weights and cache."""
+PROCESSES_BYTES = 1_500 * MIB
+"""The launcher, BentoML's two processes, and EngineCore without weights and cache."""
 
 WORKING_BYTES = 450 * MIB
 """What a prefill chunk of the full-size model needs for a moment, and the allocator keeps of it.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from phi3_bento.core import Step
 
+_EXECUTOR = "phi3_bento.engine.vllm_executor.InProcessExecutor"
+
 
 @dataclass(frozen=True, slots=True)
 class VllmOptions:
@@ -40,6 +42,7 @@ class VllmOptions:
             *("--max-num-seqs", str(self.max_sequences)),
             *("--max-num-batched-tokens", str(self.prefill_chunk_tokens)),
             *("--enable-chunked-prefill", "--enable-prompt-tokens-details"),
+            *("--distributed-executor-backend", _EXECUTOR),
             # Waiting work is ordered by admission; each step tells what it computed, and how long.
             *("--scheduling-policy", "priority", "--enable-logging-iteration-details"),
             # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.

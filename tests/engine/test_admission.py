@@ -21,6 +21,9 @@ TOKENS = 100_000
 CHAT = "/v1/chat/completions"
 
 
+PUBLIC_PROMPT = "You sort support mail into kinds, and answer with one word. " * 6
+
+
 @dataclass
 class Guarded:
     """A service that works on one sequence at a time, and its keys."""
@@ -48,7 +51,10 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     directory = tmp_path_factory.mktemp("guarded-engine")
-    with running(serve_command(), directory, {"PHI3_MAX_SEQUENCES": "1"}) as service:
+    prompts = directory / "prompts.json"
+    prompts.write_text(json.dumps([PUBLIC_PROMPT]))
+    settings = {"PHI3_MAX_SEQUENCES": "1", "PHI3_PUBLIC_PROMPTS": str(prompts)}
+    with running(serve_command(), directory, settings) as service:
         create = ("create", "--tenant", "acme")
         keys = {
             "metered": run_keys(service, *create, "--tokens-per-minute", str(TOKENS)),
@@ -187,17 +193,30 @@ async def test_what_waits_is_answered_by_priority(guarded: Guarded) -> None:
     assert ended == ["d", "b", "c"]
 
 
+def cached_tokens(guarded: Guarded, key: str, body: dict[str, Any]) -> int:
+    """Tokens of the prompt that the engine had in its KV cache."""
+    with guarded.client(key) as client:
+        answer = client.post(CHAT, json=body, headers={"cache-control": "no-store"}).json()
+    return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"] or 0)
+
+
 def test_no_tenant_finds_another_s_prompt_in_the_kv_cache(guarded: Guarded) -> None:
     """Its answer would come sooner, and so tell that somebody had asked the same."""
     body = chat("A secret that somebody asks about, at some length. " * 8, max_tokens=1)
+    assert [cached_tokens(guarded, key, body) for key in ("metered", "rival")] == [0, 0]
+    assert min(cached_tokens(guarded, key, body) for key in ("metered", "urgent", "rival")) >= 32
 
-    def cached_tokens(key: str) -> int:
-        with guarded.client(key) as client:
-            answer = client.post(CHAT, json=body, headers={"cache-control": "no-store"}).json()
-        return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"] or 0)
 
-    assert [cached_tokens(key) for key in ("metered", "rival")] == [0, 0]
-    assert min(cached_tokens(key) for key in ("metered", "urgent", "rival")) >= 32
+def test_of_a_public_prompt_nobody_waits_and_behind_it_nobody_shares(guarded: Guarded) -> None:
+    body = chat("A secret behind the public prompt, at some length. " * 8, max_tokens=1)
+    other = {**body, "messages": [{"role": "system", "content": "x" + PUBLIC_PROMPT}]}
+    body["messages"].insert(0, {"role": "system", "content": PUBLIC_PROMPT})
+    shared = cached_tokens(guarded, "metered", body)
+    assert shared >= 64
+    assert shared % 32 == 0
+    assert cached_tokens(guarded, "rival", body) == shared, "the rival sees the prompt alone"
+    assert cached_tokens(guarded, "urgent", body) > shared, "the same tenant sees its own text"
+    assert cached_tokens(guarded, "rival", other) == 0
 
 
 def test_a_decision_is_counted_as_a_request(guarded: Guarded) -> None:

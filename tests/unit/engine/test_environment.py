@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from phi3_bento.engine.environment import (
+    compute_threads,
     engine_environment,
     memory_limit,
     preloads,
-    thread_binding,
     usable_cores,
 )
 
@@ -35,7 +35,9 @@ def environment(tmp_path: Path, **inherited: str) -> dict[str, str]:
 def test_threads_are_bound_to_usable_cores(
     cores: list[int], threads: int | None, binding: str
 ) -> None:
-    assert thread_binding(cores, threads) == binding
+    variables = compute_threads(cores, threads)
+    assert variables["OMP_NUM_THREADS"] == str(len(binding.split(",")))
+    assert f"proclist=[{binding}]" in variables["KMP_AFFINITY"]
 
 
 def test_only_cores_that_the_process_may_use_are_counted() -> None:

@@ -1,0 +1,48 @@
+"""The model in EngineCore itself, and the salt of KV blocks behind a shared beginning.
+
+EngineCore imports this file by the executor's name; it runs there and nowhere else.
+"""
+
+from typing import Any
+
+from vllm.v1.core import kv_cache_utils
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from phi3_bento.core import PrefixSalt
+
+_NAME = "cache_salt"
+"""What vLLM calls the salt among a block's extra keys."""
+
+_extra_keys = kv_cache_utils.generate_block_hash_extra_keys
+
+
+class InProcessExecutor(UniProcExecutor):
+    """vLLM's executor without a worker process, with blocks that are salted by `PrefixSalt`.
+
+    vLLM turns the name "uni" into "mp" on a CPU, for it could not set OpenMP's environment there
+    otherwise; `engine_environment` has set it before EngineCore exists (ADR 11).
+    """
+
+    def _init_executor(self) -> None:
+        kv_cache_utils.generate_block_hash_extra_keys = salted_extra_keys
+        super()._init_executor()
+
+
+def salted_extra_keys(
+    request: Any, start: int, end: int, multimodal_start: int
+) -> tuple[tuple[Any, ...] | None, int]:
+    """What goes into a block's hash beside its tokens, for the block from token `start` to `end`.
+
+    As vLLM's, but that a salt with a public beginning comes into the first block behind it. A
+    block's hash covers those before it, so that all that follows is the tenant's own.
+    """
+    keys, multimodal_next = _extra_keys(request, start, end, multimodal_start)
+    salt = PrefixSalt.read(request.cache_salt or "")
+    if not salt.public_tokens or start not in (0, salt.public_tokens):
+        return keys, multimodal_next
+    if not salt.covers(request.prompt_token_ids or ()):
+        return keys, multimodal_next
+    others = [key for key in keys or () if key[0] != _NAME]
+    if start == salt.public_tokens:
+        others.append((_NAME, request.cache_salt))
+    return tuple(others) or None, multimodal_next

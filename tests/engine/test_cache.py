@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import httpx
@@ -64,12 +66,40 @@ def whole(response: httpx.Response) -> str:
 
 
 def events(response: httpx.Response) -> list[str]:
-    """By choice: which of several has its next piece first is as it comes."""
+    """By choice: which of several has its next piece first is as it comes.
+
+    So is how many tokens a piece has: vLLM puts together what comes faster than it is sent.
+    """
     lines = [line for line in response.text.split("\n\n") if line.startswith("data: ")]
     assert lines.pop() == "data: [DONE]"
     documents = [own(json.loads(line.removeprefix("data: "))) for line in lines]
     documents.sort(key=lambda document: [choice["index"] for choice in document["choices"]] or [99])
-    return [json.dumps(document) for document in documents]
+    return [json.dumps(together(pieces)) for _, pieces in groupby(documents, part)]
+
+
+def part(document: dict[str, Any]) -> tuple[Any, ...]:
+    """What is told in pieces has the same: of one choice, and not its beginning."""
+    choices = document["choices"]
+    return tuple((choice["index"], "role" in choice.get("delta", ())) for choice in choices)
+
+
+def together(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The pieces of a choice as one."""
+    document, *rest = pieces
+    for piece in rest:
+        document["choices"] = [joined("", document["choices"][0], piece["choices"][0])]
+    return document
+
+
+def joined(name: str, first: Any, second: Any) -> Any:
+    """Two pieces' values of the field `name`: texts and lists go on, others are the later one's."""
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, dict):
+        names = dict.fromkeys([*first, *second])
+        return {each: joined(each, first.get(each), second.get(each)) for each in names}
+    goes_on = isinstance(first, list) or name in ("content", "text")
+    return first + second if goes_on else second
 
 
 @pytest.mark.parametrize(("path", "body"), CASES.values(), ids=CASES)

@@ -24,6 +24,10 @@ help: ## This list
 install: ## Install the service into .venv (or $PHI3_VENV); done by every target that needs it
 	@$(INSTALL)
 
+.PHONY: install-semantic
+install-semantic: ## Install it with what the semantic cache needs
+	@$(INSTALL) --semantic
+
 .PHONY: install-dev
 install-dev: ## Install it with everything that tests and checks need
 	@$(INSTALL) --dev
@@ -63,6 +67,10 @@ docs: install ## Write the generated pages again
 demo-model: install ## Train the bundled demo model again
 	$(RUN) phi3_bento.models.demo.train $(ARGS)
 
+.PHONY: load
+load: install-dev ## Load test with report: SCENARIO=decision|normal|chat|burst|soak|limits, ARGS="--model …"
+	$(RUN) loadtests.run $(SCENARIO) $(ARGS)
+
 .PHONY: load-memory
 load-memory: install-dev ## Ten minutes of mixed load on the full size in 8 GiB; needs root and cgroups v1
 	$(RUN) loadtests.memory $(ARGS)
@@ -71,9 +79,17 @@ load-memory: install-dev ## Ten minutes of mixed load on the full size in 8 GiB;
 load-admission: install-dev ## CPU that keys, limits and ledger cost a request, beside the bare route
 	$(RUN) loadtests.admission $(ARGS)
 
+.PHONY: load-hits
+load-hits: install-dev ## Cache hits beside a trivial route in an untuned BentoML service; needs wrk
+	$(RUN) loadtests.hits $(ARGS)
+
 .PHONY: load-pair
 load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTYPE=fp8"
 	$(RUN) loadtests.pair $(ARGS)
+
+.PHONY: load-semantic
+load-semantic: install-dev ## True and false semantic hits on the pairs of tests/pairs, into docs/reports
+	$(RUN) loadtests.semantic_pairs
 
 .PHONY: bento
 bento: install ## Build the Bento

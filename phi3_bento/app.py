@@ -22,10 +22,11 @@ from phi3_bento.engine.public_prompts import PublicPrompts, open_public_prompts,
 from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
 from phi3_bento.errors import StartFailure
+from phi3_bento.isolation import check_isolation
 from phi3_bento.native import NativeApi
 from phi3_bento.parts import build_parts
 from phi3_bento.pipeline import Pipeline
-from phi3_bento.routes import build_api
+from phi3_bento.routes import API_PATHS, build_api
 from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import LATENCY_BUCKETS_S, Metrics
 
@@ -66,6 +67,7 @@ class Application:
             cache=self.parts.cache,
             max_choices=settings.max_choices,
             first_piece_limit_s=settings.first_piece_limit_s,
+            on_semantic_hit=self.parts.audit.consider if self.parts.audit else lambda _: None,
         )
         self.native = NativeApi(self.pipeline)
         self.api = build_api(
@@ -92,12 +94,15 @@ class Application:
             )
         )
         self._engine: Engine | None = None
+        self._audit: asyncio.Task[None] | None = None
 
     def door_options(self) -> dict[str, Any]:
         """What `admission.door.Door` is built with."""
         return {
             "doorkeeper": self.parts.doorkeeper,
             "max_body_bytes": int(self.settings.max_body_bytes),
+            "api": self.api,
+            "api_paths": API_PATHS,
         }
 
     def health(self) -> Health:
@@ -113,8 +118,10 @@ class Application:
         try:
             yield
         finally:
-            start.cancel()
-            await asyncio.gather(start, return_exceptions=True)
+            tasks = [task for task in (start, self._audit) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._engine is not None:
                 await self._engine.close()
             await self.parts.close()
@@ -127,6 +134,7 @@ class Application:
             reader = await DecisionReader.for_engine(self._engine)
             await make_first_answers(self._engine)
             gate = self.parts.gate(self._engine.card, await self._open_public_prompts(self._engine))
+            await check_isolation(self._engine, gate, self.parts.cache)
         except StartFailure as error:
             self._fail(error.message)
         except Exception as error:
@@ -135,6 +143,8 @@ class Application:
         else:
             self.native.open(reader)
             self.pipeline.open(self._engine, gate)
+            if self.parts.audit is not None:
+                self._audit = asyncio.create_task(self.parts.audit.run(self._engine, gate))
             self.metrics.name_build(self._engine.card.name)
             _settle_garbage_collector()
             logger.info("Ready: %s answers.", self._engine.card.name)

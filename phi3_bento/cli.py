@@ -10,6 +10,7 @@ import typer
 
 from phi3_bento import __version__
 from phi3_bento.admission.commands import keys_cli
+from phi3_bento.cache.commands import cache_cli
 from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.engine_choice import plan_for
 from phi3_bento.errors import StartFailure
@@ -30,6 +31,7 @@ cli = typer.Typer(
 )
 
 
+cli.add_typer(cache_cli, name="cache")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(model_cli, name="model")
 

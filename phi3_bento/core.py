@@ -1,7 +1,7 @@
 """The nouns of a request: what the stages hand to each other."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -57,6 +57,8 @@ class Caller:
     """Waiting work of a higher priority runs first."""
     slo_ttft_ms: int | None = None
     """The default deadline of a request to its first token; None: no deadline."""
+    semantic_cache: bool = False
+    """A question that means the same as an earlier one may get its answer."""
 
 
 @dataclass(slots=True)
@@ -67,12 +69,40 @@ class Call:
     request_id: str
     slo_ttft_ms: int | None = None
     """Deadline to the first token that the request itself names."""
+    is_idle: bool = False
+    """The request wants to run after everything else."""
     cache_control: str | None = None
     """The header Cache-Control, unread."""
+    semantic_cache: bool | None = None
+    """What the request says of semantic hits; None: what its key says holds."""
     headers: dict[str, str] = field(default_factory=dict)
     """What the stages want to say in the response's headers."""
+    started_at: float = field(default_factory=monotonic)
+    """Clock of `time.monotonic`, seconds."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds that its stages took, by their names in Server-Timing."""
     has_standing: bool = False
     """The limits stand in `headers` already."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long the block takes."""
+        started_at = monotonic()
+        try:
+            yield
+        finally:
+            self.timings[stage] = self.timings.get(stage, 0.0) + monotonic() - started_at
+
+    def server_timing(self, total: str) -> str:
+        """The stages so far and, under the name `total`, all of the time until now."""
+        parts = {**self.timings, total: monotonic() - self.started_at}
+        return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in parts.items())
+
+    @property
+    def wants_semantic_cache(self) -> bool:
+        """An answer to a question that means the same will do."""
+        asked = self.semantic_cache
+        return self.caller.semantic_cache if asked is None else asked
 
 
 LOCAL_CALLER = Caller(tenant="local", key_id="local")
@@ -227,6 +257,10 @@ class RequestRecord:
     stream: bool = False
     cache_status: str | None = None
     """`hit`, `collapsed` (it shared another's generation), `miss`; None: the cache had no part."""
+    cache_tier: str | None = None
+    """Where a hit was found: `memory`, `store`, `warm`."""
+    saved_s: float = 0.0
+    """Seconds of the engine's work that a hit saved."""
     predicted_s: float | None = None
     """What admission expected the time to the first token to be."""
     first_piece_at: float | None = None

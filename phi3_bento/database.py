@@ -12,6 +12,7 @@ from sqlalchemy import (
     JSON,
     URL,
     BigInteger,
+    Boolean,
     Column,
     Connection,
     DateTime,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     event,
+    false,
     make_url,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -103,6 +105,7 @@ keys = Table(
     Column("concurrent_requests", Integer),
     Column("priority", Integer, nullable=False),
     Column("slo_ttft_ms", Integer),
+    Column("semantic_cache", Boolean, nullable=False, server_default=false()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),

@@ -65,6 +65,11 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """This process's environment; what is unset goes under the data directory."""
+        # A service's file is named from where the command was given.
+        files = {
+            "PHI3_WARM_CACHE": self.settings.warm_cache,
+            "PHI3_PUBLIC_PROMPTS": self.settings.public_prompts,
+        }
         return {
             "BENTOML_HOME": str(self.run_directory / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",
@@ -72,6 +77,7 @@ class Launch:
             **os.environ,
             # BentoML runs the service in the service file's directory.
             "PHI3_DATA_DIR": str(self.settings.data_dir),
+            **{name: str(path.expanduser().absolute()) for name, path in files.items() if path},
             "PHI3_MODEL": self._model(),
             "PHI3_HOST": self.settings.host,
             "PHI3_PORT": str(self.settings.port),

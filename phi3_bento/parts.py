@@ -1,5 +1,6 @@
 """The parts around the engine, chosen by the settings: keys, limits, ledger, and their database."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from phi3_bento.admission.salts import Salts
 from phi3_bento.admission.throttle import AttemptThrottle
 from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.memory import MemoryCache
+from phi3_bento.cache.semantic.tier import SemanticTier
 from phi3_bento.cache.store import open_store
 from phi3_bento.cache.tiers import Tiers
 from phi3_bento.core import ModelCard
@@ -22,6 +24,8 @@ from phi3_bento.database import open_database, upgrade
 from phi3_bento.engine.public_prompts import NO_PROMPTS, PublicPrompts
 from phi3_bento.errors import StartFailure
 from phi3_bento.secret import load_secret
+from phi3_bento.semantic_audit import SemanticAudit
+from phi3_bento.semantic_choice import build_semantic
 from phi3_bento.settings import Settings
 from phi3_bento.usage.journal import Journal
 from phi3_bento.usage.ledger import Ledger
@@ -41,12 +45,14 @@ class Parts:
     ledger: Ledger
     cache: AnswerCache
     doorkeeper: Doorkeeper
+    audit: SemanticAudit | None
+    """Of the semantic cache, where there is one."""
 
     async def open(self) -> None:
         """Bring the database to this version, and begin to write the ledger.
 
-        Raises `StartFailure` without a usable database, and for an address that others can reach
-        while there is no key.
+        Raises `StartFailure` without a usable database, for an address that others can reach
+        while there is no key, and for a warm cache that is damaged or too large.
         """
         await upgrade(self.database)
         settings = self.settings
@@ -56,6 +62,13 @@ class Parts:
                 f"PHI3_HOST={settings.host} can be reached from other machines, and there is no "
                 "API key. Create one with 'phi3-bento keys create', set PHI3_API_KEY to at least "
                 "16 characters, or listen on 127.0.0.1."
+            )
+        if settings.warm_cache is not None and settings.cache:
+            await asyncio.to_thread(
+                self.cache.warm.load,
+                settings.warm_cache.expanduser(),
+                cap_bytes=int(settings.cache_memory) // 2,
+                ttl_s=settings.cache_ttl_s,
             )
         self.ledger.start()
 
@@ -99,15 +112,24 @@ def build_parts(settings: Settings, metrics: Metrics) -> Parts:
     ledger = Ledger(
         database, Journal(settings.data_dir / "usage-journal"), on_lag=metrics.ledger_pending.set
     )
-    cache = _build_cache(settings, secret, metrics)
-    return Parts(settings, secret, database, keys, limiter, SpeedMeter(), ledger, cache, doorkeeper)
+    tier, audit = (
+        build_semantic(settings, secret, metrics) if settings.semantic_cache else (None, None)
+    )
+    cache = _build_cache(settings, secret, metrics, tier)
+    return Parts(
+        settings, secret, database, keys, limiter, SpeedMeter(), ledger, cache, doorkeeper, audit
+    )
 
 
-def _build_cache(settings: Settings, secret: bytes, metrics: Metrics) -> AnswerCache:
+def _build_cache(
+    settings: Settings, secret: bytes, metrics: Metrics, semantic: SemanticTier | None
+) -> AnswerCache:
     tiers = Tiers(
         MemoryCache(int(settings.cache_memory)),
         open_store(settings.cache_store, cap_bytes=int(settings.cache_disk)),
         secret,
         on_alert=lambda reason: metrics.cache_alerts.labels(reason).inc(),
     )
-    return AnswerCache(tiers, secret, ttl_s=settings.cache_ttl_s, is_on=settings.cache)
+    return AnswerCache(
+        tiers, secret, ttl_s=settings.cache_ttl_s, is_on=settings.cache, semantic=semantic
+    )

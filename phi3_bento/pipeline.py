@@ -1,19 +1,21 @@
 """A request's way, top to bottom: check it, let it in, run it, count it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import cache as once
 from time import monotonic
 from typing import Any
 
 from phi3_bento.admission.gate import Gate
 from phi3_bento.admission.validation import check_body
 from phi3_bento.cache.answers import AnswerCache
-from phi3_bento.cache.policy import status_of
+from phi3_bento.cache.explanation import Explanation, explain
+from phi3_bento.cache.policy import has_plain_manners, status_of
 from phi3_bento.core import Call, Health, Job, ModelCard, Operation, RequestRecord, State
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
-from phi3_bento.shared_answers import AS_STREAM, Asked, SharedAnswers
+from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
 from phi3_bento.usage.metrics import Metrics
 
@@ -38,12 +40,14 @@ class Pipeline:
         cache: AnswerCache,
         max_choices: int,
         first_piece_limit_s: float,
+        on_semantic_hit: Callable[[Sample], None] = lambda _: None,
     ) -> None:
         self._metrics = metrics
         self._ledger = ledger
-        self._cache = cache
+        self.cache = cache
         self._max_choices = max_choices
         self._first_piece_limit_s = first_piece_limit_s
+        self._on_semantic_hit = on_semantic_hit
         self._engine: Engine | None = None
         self._gate: Gate | None = None
         self._refusal: Health | None = _STARTING
@@ -64,27 +68,40 @@ class Pipeline:
         record = RequestRecord(operation, call.request_id, call.caller)
         async with self._accounted(record):
             engine, gate = self._require()
-            checked = check_body(
-                operation,
-                body,
-                max_choices=self._max_choices,
-                special_tokens=engine.card.special_tokens,
-            )
+            checked = self._check(operation, body, engine)
             record.model, record.stream = engine.card.name, checked.get("stream") is True
-            plan = self._cache.plan(operation, checked, call, engine.card)
+            plan = self.cache.plan(operation, checked, call, engine.card)
             if plan is None:
                 job = engine.parse(operation, checked, call.request_id)
                 pieces = self._direct(engine, gate, job, checked, call, record)
             else:
-                job = engine.parse(operation, {**checked, **AS_STREAM}, call.request_id)
-                shared = SharedAnswers(self._cache, engine, gate)
-                pieces = shared.answer(Asked(plan, job, checked, call, record))
+                request = {**checked, **AS_STREAM}
+                parse = once(lambda: engine.parse(operation, request, call.request_id))
+                if not has_plain_manners(checked, engine.card.name):
+                    parse()
+                shared = SharedAnswers(self.cache, engine, gate, self._on_semantic_hit)
+                pieces = shared.answer(Asked(plan, parse, checked, call, record))
             async with aclosing(pieces):
                 first = await self._first_piece(pieces)
                 record.first_piece_at = monotonic()
                 yield first
                 async for piece in pieces:
                     yield piece
+
+    async def explain(self, operation: Operation, body: object, call: Call) -> Explanation:
+        """What the cache would make of this request now; errors as of the request itself."""
+        engine, _ = self._require()
+        checked = self._check(operation, body, engine)
+        engine.parse(operation, checked, call.request_id)
+        return await explain(self.cache, operation, checked, call, engine.card)
+
+    def _check(self, operation: Operation, body: object, engine: Engine) -> dict[str, Any]:
+        return check_body(
+            operation,
+            body,
+            max_choices=self._max_choices,
+            special_tokens=engine.card.special_tokens,
+        )
 
     async def _direct(
         self,
@@ -138,6 +155,7 @@ class Pipeline:
 
     def open(self, engine: Engine, gate: Gate) -> None:
         """Take requests from now on."""
+        self.cache.open(engine.card)
         self._engine = engine
         self._gate = gate
         self._refusal = None
@@ -219,3 +237,4 @@ class Pipeline:
             if record.let_in:
                 self._ledger.write_soon(record)
         self._metrics.observe(record)
+        self.cache.observe(record)

@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from phi3_bento.core import whole
+from phi3_bento.core import Call, whole
 from phi3_bento.errors import EngineFailure, Phi3Error, to_openai
 
 T = TypeVar("T")
@@ -72,13 +72,13 @@ class AnswerResponse(Response):
     """
 
     def __init__(
-        self, pieces: AsyncGenerator[bytes, None], *, stream: bool, keep_alive_s: float
+        self, pieces: AsyncGenerator[bytes, None], *, call: Call, stream: bool, keep_alive_s: float
     ) -> None:
         super().__init__(media_type=None)
         self._pieces = pieces
         self._stream = stream
         self._keep_alive_s = keep_alive_s
-        self._started_at = monotonic()
+        self._call = call
         self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,10 +115,10 @@ class AnswerResponse(Response):
         await send({"type": "http.response.body", "body": _END_OF_STREAM})
 
     def _start(self, headers: list[tuple[bytes, bytes]], timing: str) -> Message:
-        milliseconds = (monotonic() - self._started_at) * 1000
+        milliseconds = (monotonic() - self._call.started_at) * 1000
         timings = [
             (b"openai-processing-ms", b"%d" % round(milliseconds)),
-            (b"server-timing", f"{timing};dur={milliseconds:.1f}".encode()),
+            (b"server-timing", self._call.server_timing(timing).encode()),
         ]
         return {"type": "http.response.start", "status": 200, "headers": headers + timings}
 

@@ -2,10 +2,8 @@
 
 import importlib.metadata
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,10 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from phi3_bento import __version__
+from phi3_bento.admin import admin_routes
 from phi3_bento.admission.door import current_call
-from phi3_bento.admission.doorkeeper import ADMIN_PREFIX
 from phi3_bento.core import ModelCard, Operation
-from phi3_bento.database import DATABASE_ERRORS
 from phi3_bento.errors import (
     EngineFailure,
     InvalidRequest,
@@ -26,11 +23,10 @@ from phi3_bento.errors import (
     NotFound,
     Phi3Error,
     Unavailable,
-    UnsupportedMediaType,
 )
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.responses import AnswerResponse, error_response
-from phi3_bento.usage.report import Grouping, read_moment, summarise
+from phi3_bento.wire import json_response, read_json
 
 _BODY_SCHEMA = {
     "requestBody": {
@@ -55,7 +51,7 @@ def build_api(
     api.include_router(_inference_routes(pipeline, keep_alive_s))
     api.include_router(_model_routes(pipeline))
     api.include_router(_health_routes(pipeline))
-    api.include_router(_admin_routes(database))
+    api.include_router(admin_routes(pipeline, database))
     api.add_api_route("/v1/{path:path}", _no_such_route, methods=_METHODS, include_in_schema=False)
     api.add_exception_handler(Phi3Error, _on_failure)
     api.add_exception_handler(HTTPException, _on_http_exception)
@@ -63,6 +59,9 @@ def build_api(
     api.add_exception_handler(Exception, _on_surprise)
     return api
 
+
+API_PATHS = ("/tokenize", "/detokenize", "/health", "/ping", "/version", "/openapi.json")
+"""Paths of this API beside those under /v1 and /admin; all others are BentoML's."""
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -74,8 +73,9 @@ def _inference_routes(pipeline: Pipeline, keep_alive_s: float) -> APIRouter:
         async def handle(request: Request) -> Response:
             body = await read_json(request)
             stream = operation.is_generation and _wants_stream(body)
-            pieces = pipeline.answer(operation, body, current_call())
-            return AnswerResponse(pieces, stream=stream, keep_alive_s=keep_alive_s)
+            call = current_call()
+            pieces = pipeline.answer(operation, body, call)
+            return AnswerResponse(pieces, call=call, stream=stream, keep_alive_s=keep_alive_s)
 
         return handle
 
@@ -102,7 +102,7 @@ def _model_routes(pipeline: Pipeline) -> APIRouter:
 
     @router.get("/v1/models", summary="The served models")
     async def models() -> Response:
-        return _json({"object": "list", "data": [_card(pipeline.card)]})
+        return json_response({"object": "list", "data": [_card(pipeline.card)]})
 
     # A hub-style name has slashes in it.
     @router.get("/v1/models/{model:path}", summary="One served model")
@@ -110,24 +110,7 @@ def _model_routes(pipeline: Pipeline) -> APIRouter:
         card = pipeline.card
         if model != card.name:
             raise ModelNotFound(model, card.name)
-        return _json(_card(card))
-
-    return router
-
-
-def _admin_routes(database: AsyncEngine) -> APIRouter:
-    router = APIRouter(prefix=ADMIN_PREFIX)
-
-    @router.get("/usage", summary="What was used: by=key|tenant|day|model, since=30d or a date")
-    async def usage(
-        by: Grouping = Grouping.KEY, since: str | None = None, tenant: str | None = None
-    ) -> Response:
-        earliest = read_moment(since, datetime.now(UTC)) if since else None
-        try:
-            sums = await summarise(database, by=by, since=earliest, tenant=tenant)
-        except DATABASE_ERRORS:
-            raise Unavailable("The database of usage does not answer.", retry_after_s=5) from None
-        return _json({"by": by, "data": [each.as_dict() for each in sums]})
+        return json_response(_card(card))
 
     return router
 
@@ -158,23 +141,9 @@ def _health_routes(pipeline: Pipeline) -> APIRouter:
     @router.get("/version", summary="Versions of the service and its engine")
     async def version() -> Response:
         model = pipeline.card.name if pipeline.health().is_ready else None
-        return _json({"version": __version__, "model": model, "vllm": _vllm_version()})
+        return json_response({"version": __version__, "model": model, "vllm": _vllm_version()})
 
     return router
-
-
-async def read_json(request: Request) -> Any:
-    """The body as JSON. Raises `UnsupportedMediaType` or `InvalidRequest`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(
-            f"The content type is '{media_type[:80]}'; send application/json."
-        )
-    body = await request.body()
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
 
 
 def _wants_stream(body: Any) -> bool:
@@ -227,10 +196,6 @@ def _card(card: ModelCard) -> dict[str, Any]:
         "owned_by": "phi3-bento",
         "max_model_len": card.max_context_tokens,
     }
-
-
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def _vllm_version() -> str | None:

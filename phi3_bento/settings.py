@@ -195,6 +195,42 @@ class Settings(BaseSettings):
         ByteSize(2**30), ge=2**20, description="Disk space for kept answers in SQLite."
     )
     cache_ttl_s: float = Field(86_400.0, gt=0, description="Seconds for which an answer is kept.")
+    warm_cache: Path | None = Field(
+        None,
+        description="A pack of `phi3-bento cache export` whose answers every tenant is given; read "
+        "before the service is ready, into at most half of `PHI3_CACHE_MEMORY`.",
+    )
+    semantic_cache: bool = Field(
+        False,
+        description="Whether a question may get the answer to an earlier one that means the same, "
+        "for keys and requests that ask for it; needs `make install-semantic`.",
+    )
+    vectors_url: str | None = Field(
+        None,
+        pattern=r"^(sqlite:///.+|postgres(ql)?(\+asyncpg)?://.+)$",
+        description="The vector database of the semantic cache: `sqlite:///PATH`, or "
+        "`postgresql://…` with pgvector; unset: SQLite in the data directory.",
+    )
+    semantic_threshold: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="How similar (cosine) a question must be to one whose answer it gets.",
+    )
+    semantic_false_hits: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="The share of false semantic hits that is tolerated: when more is proved, the "
+        "threshold rises, and at last the tier switches itself off.",
+    )
+    semantic_audit_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="The share of semantic hits that the idle engine answers anew, to count false "
+        "ones.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe message that is logged."
     )
@@ -237,6 +273,11 @@ class Settings(BaseSettings):
     def cache_store(self) -> str:
         """The URL of the cache's second tier."""
         return self.cache_url or f"sqlite:///{self.data_dir / 'cache.db'}"
+
+    @property
+    def vectors(self) -> str:
+        """The URL of the vector database."""
+        return self.vectors_url or f"sqlite:///{self.data_dir / 'vectors.db'}"
 
     @property
     def is_loopback(self) -> bool:

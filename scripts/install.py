@@ -1,4 +1,6 @@
-"""Install phi3-bento into .venv (or $PHI3_VENV) from pinned, hashed requirements; --dev for tools.
+"""Install phi3-bento into .venv (or $PHI3_VENV) from pinned, hashed requirements.
+
+--semantic adds what the semantic cache needs, --dev that and the tools.
 
 Each step is remembered in the environment by the hash of what it installed: a second run has
 nothing to do, an interrupted run goes on where it stopped, a changed lock repeats its own step.
@@ -25,7 +27,8 @@ LOCKS = {
     "torch-cpu.txt": "torch for the CPU (190 MB)",
     "cpu.txt": "BentoML, vLLM and what they need (400 MB)",
     "build.txt": "the build backend",
-    "dev.txt": "tests, checks and the load generator (100 MB)",
+    "semantic.txt": "the semantic cache's model and store (90 MB)",
+    "dev.txt": "tests, checks and the load generator (130 MB)",
 }
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # torch's CPU build is not on PyPI
 PIP_OPTIONS = ["--no-input", "--no-deps", "--progress-bar=off", "--disable-pip-version-check"]
@@ -66,11 +69,12 @@ def unsupported(version: tuple[int, ...], system: str, machine: str, libc: str) 
     return None
 
 
-def plan(venv: Path, dev: bool) -> list[Step]:
+def plan(venv: Path, dev: bool, semantic: bool) -> list[Step]:
     """All steps, in order, done or not."""
+    wanted = {"semantic.txt": dev or semantic, "dev.txt": dev}
     steps = []
     for lock, title in LOCKS.items():
-        if dev or lock != "dev.txt":
+        if wanted.get(lock, True):
             path = ROOT / "requirements" / lock
             arguments = ["--require-hashes", "--requirement", str(path)]
             steps.append(Step(lock, title, sha256(path.read_bytes()).hexdigest(), arguments))
@@ -149,10 +153,10 @@ def make_venv(venv: Path, log: Path) -> None:
         raise failure(log)
 
 
-def install(venv: Path, dev: bool) -> None:
+def install(venv: Path, dev: bool, semantic: bool = False) -> None:
     """Bring `venv` up to date, telling each step on the way."""
     check_venv(venv)
-    steps = plan(venv, dev)
+    steps = plan(venv, dev, semantic)
     if all(finished(venv).get(step.name) == step.digest for step in steps):
         return
     venv.mkdir(parents=True, exist_ok=True)
@@ -186,7 +190,8 @@ def main() -> int:
     try:
         if problem := unsupported(tuple(sys.version_info[:3]), *machine):
             raise InstallError(problem)
-        install(Path(os.environ.get("PHI3_VENV") or ROOT / ".venv").resolve(), "--dev" in sys.argv)
+        venv = Path(os.environ.get("PHI3_VENV") or ROOT / ".venv").resolve()
+        install(venv, dev="--dev" in sys.argv, semantic="--semantic" in sys.argv)
     except (InstallError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -39,10 +39,16 @@ echo "build.txt: what installs phi3-bento itself"
 build_backend | compile - --constraint $locks/cpu.txt $(all_but $locks/cpu.txt) "$@" \
     --output-file $locks/build.txt
 
+echo "semantic.txt: the semantic cache"
+# shellcheck disable=SC2046 # one word per package is meant
+compile pyproject.toml --extra cpu --extra semantic \
+    --constraint $locks/cpu.txt --constraint $locks/torch-cpu.txt --constraint $locks/build.txt \
+    $(all_but $locks/{cpu,torch-cpu,build}.txt) "$@" --output-file $locks/semantic.txt
+
 echo "dev.txt: tests, checks, load generator"
 # shellcheck disable=SC2046 # one word per package is meant
-compile pyproject.toml --extra cpu --extra dev --extra load \
+compile pyproject.toml --extra cpu --extra semantic --extra dev --extra load \
     --constraint $locks/cpu.txt --constraint $locks/torch-cpu.txt --constraint $locks/build.txt \
-    $(all_but $locks/{cpu,torch-cpu,build}.txt) "$@" --output-file $locks/dev.txt
+    --constraint $locks/semantic.txt $(all_but $locks/{cpu,torch-cpu,build,semantic}.txt) "$@" --output-file $locks/dev.txt
 
-drop_footer $locks/build.txt $locks/dev.txt
+drop_footer $locks/build.txt $locks/semantic.txt $locks/dev.txt

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import postgresql_server, redis_server
+from tests.servers import pgvector_programs, postgresql_server, redis_server
 from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
 
 
@@ -43,6 +43,20 @@ def echo(tmp_path: Path) -> Iterator[EchoServer]:
 def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty database on a real PostgreSQL."""
     with postgresql_server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pgvector_home() -> Iterator[Path]:
+    """The folder of the programs of a PostgreSQL that has pgvector."""
+    with pgvector_programs() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def pgvector_url(tmp_path_factory: pytest.TempPathFactory, pgvector_home: Path) -> Iterator[str]:
+    """The URL of an empty database on a real PostgreSQL that has pgvector."""
+    with postgresql_server(tmp_path_factory.mktemp("pgvector"), pgvector_home) as url:
         yield url
 
 

@@ -133,10 +133,12 @@ CONTENT_TYPES: tuple[str | bytes, ...] = (
     *("application/vnd.bentoml+pickle", "Application/Vnd.BentoML+Pickle", "a" * 5000),
     *("application/vnd.bentoml+arrow", "application/problem+json", "日本語".encode(), b"\xff"),
 )
-# No small x-slo-ttft-ms that is valid: a deadline that cannot be met is refused by 503, rightly.
+# No small x-slo-ttft-ms and no x-priority that is valid: what has no time or place is refused by
+# 503, rightly.
 HEADERS: dict[str, tuple[str | bytes, ...]] = {
     "x-request-id": ("", "a" * 128, "a" * 129, "a b", "../x", b"\xff\xfe", "é".encode(), '"{}'),
     "x-slo-ttft-ms": ("", "0", "-1", "1e5", "600000", "600001", "٣".encode(), "9" * 4000, "1 0"),
+    "x-priority": ("", "high", "Idle", "idle, idle", b"\xff", "9" * 4000),
     "authorization": ("", "Bearer", "Bearer  x", b"Bearer \xff", "Basic eDp5", "bearer p3_a_b"),
     "accept": ("", "text/event-stream", "image/png", "*/*;q=x", "application/vnd.bentoml+pickle"),
     "accept-encoding": ("identity;q=0", "br, gzip", "nope"),

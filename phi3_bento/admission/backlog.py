@@ -13,7 +13,12 @@ DEFAULT_DEADLINE_S = 60.0
 """Where a request stands among those with a deadline, when it has none itself."""
 
 _PRIORITY_WEIGHT = 2**40
-"""Milliseconds of one class of priority: more than any deadline, less than vLLM's 64 bits."""
+"""Milliseconds of one class of priority: more than any deadline."""
+
+_MAX_PRIORITY = 2**22
+"""Priorities beyond are all the same: vLLM's number has 64 bits."""
+
+_IDLE_PRIORITY = -_MAX_PRIORITY - 1
 
 
 @dataclass(eq=False, slots=True)
@@ -78,18 +83,33 @@ class Backlog:
         self._clock = clock
         self._places: set[Place] = set()
 
-    def enter(self, work: Work, *, tokens: TokenCount, priority: int, slo_s: float | None) -> Place:
+    @property
+    def is_empty(self) -> bool:
+        """Nobody has a place."""
+        return not self._places
+
+    def enter(
+        self,
+        work: Work,
+        *,
+        tokens: TokenCount,
+        priority: int,
+        slo_s: float | None,
+        is_idle: bool = False,
+    ) -> Place:
         """Take a place, or raise `Overloaded` or `DeadlineUnmeetable`.
 
         `slo_s`: seconds within which the first token must come; `tokens`: what the engine counts
-        while it works. Work of no tokens, as of a tokenizer, does not wait for the engine.
+        while it works; `is_idle`: behind every priority, and in no place that others may wait in.
+        Work of no tokens, as of a tokenizer, does not wait for the engine.
         """
         now = self._clock()
         if not work.held_tokens:
             return Place(work, tokens, 0, now, None)
-        order = _order(priority, now + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
+        rank = _IDLE_PRIORITY if is_idle else max(-_MAX_PRIORITY, min(_MAX_PRIORITY, priority))
+        order = _order(rank, now + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
         predicted_s = self._predict(work, order, now)
-        if len(self._places) >= self._room.sequences + self._max_waiting:
+        if len(self._places) >= self._room.sequences + (0 if is_idle else self._max_waiting):
             raise Overloaded(
                 f"{len(self._places)} requests are being answered or wait already.",
                 retry_after_s=max(1.0, predicted_s or 0.0),

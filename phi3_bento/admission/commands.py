@@ -68,6 +68,9 @@ def create_command(  # noqa: PLR0913, PLR0917 # an option for each of a key's te
     slo_ttft_ms: Annotated[
         int | None, typer.Option(min=1, help="Milliseconds to the first token; unset: no deadline.")
     ] = None,
+    semantic_cache: Annotated[
+        bool, typer.Option(help="A question that means the same may get an earlier answer.")
+    ] = False,
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 30d, 12h, or a date, in UTC.")
     ] = None,
@@ -89,6 +92,7 @@ def create_command(  # noqa: PLR0913, PLR0917 # an option for each of a key's te
             quota=quota,
             priority=priority,
             slo_ttft_ms=slo_ttft_ms,
+            semantic_cache=semantic_cache,
             expires_at=expires_at,
         )
         return await store.create(terms)
@@ -187,6 +191,7 @@ def _describe(key: StoredKey, now: datetime) -> dict[str, Any]:
         **asdict(key.quota),
         "priority": key.priority,
         "slo_ttft_ms": key.slo_ttft_ms,
+        "semantic_cache": key.semantic_cache,
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at and key.expires_at.isoformat(),
         "revoked_at": key.revoked_at and key.revoked_at.isoformat(),

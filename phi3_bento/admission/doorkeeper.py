@@ -58,7 +58,9 @@ class Doorkeeper:
             return
         headers = Headers(scope=scope)
         call.slo_ttft_ms = _slo(headers.get("x-slo-ttft-ms"))
+        call.is_idle = _is_idle(headers.get("x-priority"))
         call.cache_control = headers.get("cache-control")
+        call.semantic_cache = _switch("x-semantic-cache", headers.get("x-semantic-cache"))
         call.caller = await self._caller(scope, headers)
         needed = _needed_scope(scope["path"])
         if needed not in call.caller.scopes:
@@ -130,6 +132,19 @@ def _slo(text: str | None) -> int | None:
             param="x-slo-ttft-ms",
         )
     return int(text)
+
+
+def _is_idle(text: str | None) -> bool:
+    """A client can lower its priority; only the key's terms raise it."""
+    if text not in (None, "idle"):
+        raise InvalidRequest("The header x-priority can only be 'idle'.", param="x-priority")
+    return text is not None
+
+
+def _switch(name: str, text: str | None) -> bool | None:
+    if text not in (None, "on", "off"):
+        raise InvalidRequest(f"The header {name} can be 'on' or 'off'.", param=name)
+    return None if text is None else text == "on"
 
 
 def _address(endpoint: Any) -> str | None:

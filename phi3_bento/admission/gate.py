@@ -24,11 +24,13 @@ class Ticket:
 
     job: Job
     place: Place
+    call: Call
 
     def begin(self) -> None:
         """Note the time of its first token. Idempotent."""
         if self.place.began_at is None:
             self.place.began_at = monotonic()
+            self.call.timings["engine"] = self.place.began_at - self.place.entered_at
 
 
 class Gate:
@@ -68,7 +70,7 @@ class Gate:
             raise
         try:
             salt = self._salts.salt_of(call.caller.tenant, body)
-            yield Ticket(replace(job, priority=place.order).salted(salt), place)
+            yield Ticket(replace(job, priority=place.order).salted(salt), place, call)
         except Phi3Error:
             place.leave()
             # An engine that had not begun has cost nothing.
@@ -103,12 +105,14 @@ class Gate:
         return lease
 
     def _enter(self, job: Job, work: Work, call: Call) -> Place:
-        slo_ms = call.slo_ttft_ms or call.caller.slo_ttft_ms
+        # Who wants to go last has no deadline by default.
+        slo_ms = call.slo_ttft_ms or (None if call.is_idle else call.caller.slo_ttft_ms)
         return self.backlog.enter(
             work,
             tokens=job.tokens,
             priority=call.caller.priority,
             slo_s=None if slo_ms is None else slo_ms / 1000,
+            is_idle=call.is_idle,
         )
 
 

@@ -43,6 +43,8 @@ class KeyTerms:
     quota: Quota = field(default_factory=Quota)
     priority: int = 0
     slo_ttft_ms: int | None = None
+    semantic_cache: bool = False
+    """A question that means the same as an earlier one may get its answer."""
     expires_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class StoredKey(KeyTerms):
             quota=self.quota,
             priority=self.priority,
             slo_ttft_ms=self.slo_ttft_ms,
+            semantic_cache=self.semantic_cache,
         )
 
 

@@ -8,6 +8,7 @@ cut short, put under another key or written by another deployment is told from a
 import hmac
 import struct
 from dataclasses import dataclass
+from enum import StrEnum
 
 from phi3_bento.secret import derive
 
@@ -15,7 +16,7 @@ OVERHEAD_BYTES = 768
 """What an entry takes in memory beside its body: objects, its key, its places in the cache."""
 
 _PURPOSE = "cache"
-_VERSION = 1
+_VERSION = 3
 _HEADER = struct.Struct(">Bddd")
 _SEAL_BYTES = 32
 
@@ -50,6 +51,23 @@ class Entry:
         return len(self.body) + OVERHEAD_BYTES
 
 
+class Tier(StrEnum):
+    """Where an answer was found; the value is the metrics label."""
+
+    MEMORY = "memory"
+    STORE = "store"
+    WARM = "warm"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry, and where it was."""
+
+    entry: Entry
+    tier: Tier
+
+
 def seal(entry: Entry, key: str, secret: bytes) -> bytes:
     """The entry as bytes that only `unseal` with the same key and secret takes."""
     header = _HEADER.pack(_VERSION, entry.created_at, entry.ttl_s, entry.engine_ms)
@@ -67,6 +85,18 @@ def unseal(sealed: bytes, key: str, secret: bytes) -> Entry:
         raise TamperedEntry("the format is unknown")
     _, created_at, ttl_s, engine_ms = _HEADER.unpack_from(content)
     return Entry(content[_HEADER.size :], created_at, ttl_s, engine_ms)
+
+
+def wrap(entry: Entry, scope: str, key: str, secret: bytes) -> bytes:
+    """The sealed entry with its scope in front; the seal covers the scope as well."""
+    return scope.encode() + b"\n" + seal(entry, f"{scope}/{key}", secret)
+
+
+def unwrap(wrapped: bytes, key: str, secret: bytes) -> tuple[Entry, str]:
+    """The entry and its scope. Raises `TamperedEntry` for what is not of `wrap`."""
+    scope, _, sealed = wrapped.partition(b"\n")
+    name = scope.decode("latin-1")
+    return unseal(sealed, f"{name}/{key}", secret), name
 
 
 def _seal_of(content: bytes, key: str, secret: bytes) -> bytes:

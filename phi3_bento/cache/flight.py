@@ -17,9 +17,16 @@ class Flight:
     """One generation and those who listen to it. `on_end` hears when nobody may join any more."""
 
     def __init__(
-        self, tokens: TokenCount, generate: Generate, on_end: Callable[["Flight"], None]
+        self,
+        tokens: TokenCount,
+        generate: Generate,
+        on_end: Callable[["Flight"], None],
+        *,
+        is_idle: bool = False,
     ) -> None:
         self._tokens = tokens
+        self.is_idle = is_idle
+        """It waits behind everything else until it has begun."""
         self.pieces: list[bytes] = []
         self.is_complete = False
         """All pieces are there."""
@@ -100,6 +107,8 @@ class Flights:
         tokens: TokenCount,
         generate: Generate,
         on_complete: Callable[[list[bytes]], None],
+        *,
+        is_idle: bool = False,
     ) -> Flight:
         """Start one; until it ends `find` gives it. `on_complete` gets the pieces of a whole one.
 
@@ -112,5 +121,5 @@ class Flights:
             if flight.is_complete:
                 on_complete(flight.pieces)
 
-        flight = self._flights[key] = Flight(tokens, generate, end)
+        flight = self._flights[key] = Flight(tokens, generate, end, is_idle=is_idle)
         return flight

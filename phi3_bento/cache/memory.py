@@ -44,7 +44,7 @@ class MemoryCache:
     """
 
     def __init__(self, cap_bytes: int) -> None:
-        self._cap_bytes = cap_bytes
+        self.cap_bytes = cap_bytes
         self._bytes_used = 0
         self._slots: dict[str, _Slot] = {}
         self._by_priority = _Ranking(self._slots, lambda slot: slot.priority)
@@ -78,6 +78,21 @@ class MemoryCache:
         slot.priority = self._priority_of(slot.entry, slot.hits)
         return slot.entry
 
+    def peek(self, key: str) -> Entry | None:
+        """The entry of `key`, fresh or not; does not count as asked for."""
+        slot = self._slots.get(key)
+        return None if slot is None else slot.entry
+
+    def remove(self, key: str) -> None:
+        """Forget one key."""
+        if key in self._slots:
+            self._remove(self._slots[key])
+
+    def give_up(self, size_bytes: int) -> None:
+        """Leave a part of the cap to somebody else. Only while nothing is kept."""
+        assert not self._slots
+        self.cap_bytes -= size_bytes
+
     def put(self, key: str, entry: Entry, scope: str, now: float) -> None:
         """Keep `entry` if it deserves its place; in any case what `key` had before is gone."""
         hits = 1
@@ -107,11 +122,11 @@ class MemoryCache:
 
     def _make_room(self, key: str, size_bytes: int, now: float) -> bool:
         """Have `size_bytes` free; False: `key` does not deserve them, and nothing has changed."""
-        if size_bytes > self._cap_bytes:
+        if size_bytes > self.cap_bytes:
             return False
         while (over := self._by_end.least()) is not None and not over.entry.is_fresh(now):
             self._remove(over)
-        needed = self._bytes_used + size_bytes - self._cap_bytes
+        needed = self._bytes_used + size_bytes - self.cap_bytes
         if needed <= 0:
             return True
         asked = self._sketch.estimate(key)

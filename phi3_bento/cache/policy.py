@@ -64,16 +64,28 @@ def read_directives(header: str | None) -> Directives:
     )
 
 
-def may_be_cached(operation: Operation, body: Mapping[str, Any], directives: Directives) -> bool:
-    """An answer that would come out the same again, or that the client wants kept.
+def why_not_cached(
+    operation: Operation, body: Mapping[str, Any], directives: Directives
+) -> str | None:
+    """Why the cache has no part in a request, in words; None: it has.
 
-    Greedy and seeded sampling come out the same; `max-age` asks to keep any answer.
+    It has where the answer would come out the same again, as of greedy and seeded sampling, or
+    where the client wants it kept: `max-age` asks that of any answer.
     """
-    if operation not in CACHED_OPERATIONS or directives.no_store:
-        return False
-    if any(body.get(name) for name in NOT_CACHED) or _wants_continuous_usage(body):
-        return False
-    return directives.max_age_s is not None or _is_deterministic(body)
+    if operation not in CACHED_OPERATIONS:
+        return "Only the answers of chats and completions are kept."
+    if directives.no_store:
+        return "The request says no-store."
+    if sent_differently := [name for name in sorted(NOT_CACHED) if body.get(name)]:
+        return f"'{sent_differently[0]}' asks for more than the pieces of a stream have."
+    if _wants_continuous_usage(body):
+        return "'continuous_usage_stats' asks for more than the pieces of a stream have."
+    if directives.max_age_s is None and not _is_deterministic(body):
+        return (
+            "The answer would not come out the same again: temperature is not 0 and there is no "
+            "seed, and the request does not say max-age."
+        )
+    return None
 
 
 def identity_of(operation: Operation, body: Mapping[str, Any], card: ModelCard) -> bytes:
@@ -91,6 +103,19 @@ def identity_of(operation: Operation, body: Mapping[str, Any], card: ModelCard) 
         "body": _plain(fields),
     }
     return orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
+
+
+def has_plain_manners(body: Mapping[str, Any], model: str) -> bool:
+    """What is not in the identity is what an engine takes: a kept answer needs no other check."""
+    options = body.get("stream_options")
+    return (
+        body.get("model") in (None, model)
+        and not any(body.get(name) is not None for name in ("metadata", "store", "service_tier"))
+        and isinstance(body.get("user"), str | None)
+        and isinstance(body.get("stream"), bool | None)
+        and (options is None or options in ({}, {"include_usage": True}, {"include_usage": False}))
+        and (not options or body.get("stream") is True)
+    )
 
 
 def scope_of(secret: bytes, tenant: str) -> str:
@@ -112,6 +137,8 @@ def _plain(value: Any) -> Any:
     """`value` with whole floats as integers; JSON writes both, and they mean the same."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
+    if isinstance(value, int) and abs(value) >= 2**63:  # beyond what orjson writes
+        return {"integer": str(value)}
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The file under the SQLite store: kept under its size, and begun anew when it is corrupt."""
+"""The files under the SQLite stores: kept under their size, and begun anew when corrupt."""
 
 import fcntl
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from phi3_bento.cache.base import StoreFailure
 from phi3_bento.cache.sqlite_rows import PAGE_BYTES, SCHEMA, Size
@@ -20,24 +20,48 @@ _OPEN_LOCK_WAIT_S = 2.0
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
+
+class Database(Protocol):
+    """What the connections of every SQLite library have in common."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any, /
+    ) -> object: ...
+    def close(self) -> object: ...
+
+
+D = TypeVar("D", bound=Database)
 T = TypeVar("T")
 
 
-class Connection:
-    """One connection to the file, for one thread; opens itself, again after a failure."""
+class FileConnection(Generic[D]):
+    """One connection to a file, for one thread; opens itself, again after a failure.
 
-    def __init__(self, path: Path, size: Size, lock_wait_s: float) -> None:
+    A SQLite library is given by its error, `connect` and `code_of`.
+    """
+
+    library_error: ClassVar[type[Exception]]
+
+    def __init__(self, path: Path, lock_wait_s: float) -> None:
         self._path = path
-        self._size = size
         self._lock_wait_s = lock_wait_s
-        self._connection: sqlite3.Connection | None = None
+        self._connection: D | None = None
         self._inode: int | None = None
 
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def connect(self) -> D:
+        """A new connection to `_path`, where the tables are made if they are missing."""
+        raise NotImplementedError
+
+    def code_of(self, error: Exception) -> int:
+        """SQLite's primary result code; 0 for an error that SQLite did not make."""
+        raise NotImplementedError
+
+    def run(self, work: Callable[[D], T]) -> T:
         """The result of `work`, all of which is done or nothing. Raises `StoreFailure`."""
         try:
             return self._run(work)
-        except sqlite3.Error as error:
+        except self.library_error as error:
             raise StoreFailure(f"SQLite: {error}") from error
         except OSError as error:
             self.close()
@@ -49,22 +73,22 @@ class Connection:
         if connection is not None:
             connection.close()
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, work: Callable[[D], T]) -> T:
         connection = self._current() or self._open()
         try:
             with connection:
                 return work(connection)
-        except sqlite3.Error as error:
+        except self.library_error as error:
             self._give_up(error)
             raise
 
-    def _current(self) -> sqlite3.Connection | None:
+    def _current(self) -> D | None:
         """The connection, if the file that it was opened for is still in its place."""
         return self._connection if _inode_of(self._path) == self._inode else None
 
-    def _give_up(self, error: sqlite3.Error) -> None:
+    def _give_up(self, error: Exception) -> None:
         """A lock passes; after anything else the file is opened anew, a corrupt one moved aside."""
-        code = _primary_code(error)
+        code = self.code_of(error)
         if code in _LOCKED:
             return
         self.close()
@@ -74,23 +98,36 @@ class Connection:
                 if _inode_of(self._path) == self._inode:
                     _move_aside(self._path, error)
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> D:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self._path):
             try:
                 connection = self._connect()
-            except sqlite3.DatabaseError as error:
-                if _primary_code(error) not in _CORRUPT:
+            except self.library_error as error:
+                if self.code_of(error) not in _CORRUPT:
                     raise
                 _move_aside(self._path, error)
                 connection = self._connect()
             self._connection, self._inode = connection, _inode_of(self._path)
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> D:
         # Answers are their owner's alone to read.
         self._path.touch(mode=0o600)
+        return self.connect()
+
+
+class Connection(FileConnection[sqlite3.Connection]):
+    """The connection of the exact cache, by Python's own library."""
+
+    library_error = sqlite3.Error
+
+    def __init__(self, path: Path, size: Size, lock_wait_s: float) -> None:
+        super().__init__(path, lock_wait_s)
+        self._size = size
+
+    def connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=self._lock_wait_s, isolation_level=None, check_same_thread=False
         )
@@ -104,6 +141,9 @@ class Connection:
             connection.close()
             raise
         return connection
+
+    def code_of(self, error: Exception) -> int:
+        return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
     def _pragmas(self) -> Sequence[str]:
         return (
@@ -125,7 +165,7 @@ def _empty_if_too_large(connection: sqlite3.Connection, path: Path, size: Size) 
         connection.execute("VACUUM")
 
 
-def _move_aside(path: Path, error: sqlite3.Error) -> None:
+def _move_aside(path: Path, error: Exception) -> None:
     aside = path.with_name(f"{path.name}.corrupt")
     logger.warning(
         "The cache %s is corrupt (%s). It is now %s, and a new one is begun.", path, error, aside
@@ -158,8 +198,3 @@ def _inode_of(path: Path) -> int | None:
         return path.stat().st_ino
     except FileNotFoundError:
         return None
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code; 0 for an error of Python's module."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,6 +1,7 @@
 """The rows of the SQLite store: reading, writing within a size, and forgetting."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,10 @@ BATCH_ROWS = 32
 """Rows whose time is over that one put removes."""
 
 CLEAR_ROWS = 512
+SOME_ROWS = 64
+SOME_BYTES = 2**20
+"""What one visit reads of many rows: requests wait for its end."""
+
 _MAX_WAL_PAGES = 1000
 _INDEX_PAGES = 8
 """What a new row may take beside the pages of its own bytes."""
@@ -87,6 +92,37 @@ def clear_some(connection: sqlite3.Connection, scope: str | None) -> int:
     if scope is None:
         return _delete(connection, "true", (), CLEAR_ROWS)
     return _delete(connection, "scope = ?", (scope,), CLEAR_ROWS)
+
+
+def read_some(
+    connection: sqlite3.Connection, scope: str | None, after: int, now: float
+) -> tuple[list[tuple[str, bytes]], int | None]:
+    """Keys and bytes of the next rows of a scope, or of all (None), behind row number `after`.
+
+    Returns with them the number of the last one; None: there are no more. About `SOME_BYTES`.
+    """
+    which = "" if scope is None else "scope = :scope AND "
+    query = (
+        f"SELECT rowid, key, sealed FROM entries WHERE {which}rowid > :after "  # noqa: S608
+        "AND +expires_at > :now ORDER BY rowid"
+    )
+    found: list[tuple[str, bytes]] = []
+    size_bytes = 0
+    values = {"scope": scope, "after": after, "now": now}
+    with closing(connection.execute(query, values)) as rows:
+        for number, key, sealed in rows:
+            found.append((key, sealed))
+            size_bytes += len(sealed)
+            if len(found) == SOME_ROWS or size_bytes >= SOME_BYTES:
+                return found, number
+    return found, None
+
+
+def measure(connection: sqlite3.Connection, now: float) -> tuple[int, int]:
+    """How many rows are not over, and the bytes that the file has in use."""
+    query = "SELECT count(*) FROM entries WHERE expires_at > ?"
+    rows = int(connection.execute(query, (now,)).fetchone()[0])
+    return rows, _live_pages(connection) * PAGE_BYTES
 
 
 def _delete(connection: sqlite3.Connection, which: str, values: tuple[Any, ...], rows: int) -> int:

@@ -17,10 +17,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from phi3_bento.cache import sqlite_file, sqlite_rows
-from phi3_bento.cache.base import Store, StoreFailure
+from phi3_bento.cache.base import Store, StoreFailure, StoreSize
 from phi3_bento.errors import StartFailure
 
-__all__ = ["RedisStore", "SqliteStore", "Store", "StoreFailure", "open_store"]
+__all__ = ["RedisStore", "SqliteStore", "Store", "StoreFailure", "StoreSize", "open_store"]
 
 SOCKET_TIMEOUT_S = 0.25
 MAX_CONNECTIONS = 16
@@ -30,6 +30,7 @@ USED_GRAIN_S = 600.0
 
 _MAX_USES = 512
 _SCAN_KEYS = 500
+_GET_KEYS = 16
 _SQLITE = "sqlite:///"
 
 T = TypeVar("T")
@@ -98,6 +99,18 @@ class SqliteStore:
             total += some
         return total
 
+    async def entries(self, scope: str | None) -> AsyncGenerator[tuple[str, bytes], None]:
+        after: int | None = 0
+        while after is not None:
+            work = partial(sqlite_rows.read_some, scope=scope, after=after, now=self._clock())
+            some, after = await self._in(self._reading, partial(self._reader.run, work))
+            for each in some:
+                yield each
+
+    async def size(self) -> StoreSize:
+        work = partial(sqlite_rows.measure, now=self._clock())
+        return StoreSize(*await self._in(self._reading, partial(self._reader.run, work)))
+
     async def close(self) -> None:
         if self._is_closed:
             return
@@ -158,6 +171,30 @@ class RedisStore:
             return total
 
         return await self._answer(unlink_all)
+
+    async def entries(self, scope: str | None) -> AsyncGenerator[tuple[str, bytes], None]:
+        async with aclosing(self._names(scope)) as batches:
+            while names := await self._answer(lambda: anext(batches, [])):
+                for start in range(0, len(names), _GET_KEYS):
+                    some = names[start : start + _GET_KEYS]
+                    values = await self._answer(partial(self._redis.mget, some))
+                    for name, value in zip(some, values, strict=True):
+                        if value is not None:  # it was forgotten meanwhile
+                            key = name.decode().removeprefix(self._prefix)
+                            yield key, value.partition(b"\n")[2]
+
+    async def size(self) -> StoreSize:
+        async def measure() -> StoreSize:
+            lengths: dict[bytes, int] = {}
+            async with aclosing(self._names(None)) as batches:
+                async for names in batches:
+                    async with self._redis.pipeline(transaction=False) as pipeline:
+                        for name in names:
+                            pipeline.strlen(name)
+                        lengths |= dict(zip(names, await pipeline.execute(), strict=True))
+            return StoreSize(len(lengths), sum(lengths.values()))
+
+        return await self._answer(measure)
 
     async def close(self) -> None:
         self._is_closed = True

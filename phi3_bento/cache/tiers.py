@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from phi3_bento.cache.base import Store, StoreFailure
+from phi3_bento.cache.base import Store, StoreFailure, StoreSize
 from phi3_bento.cache.breaker import Breaker
-from phi3_bento.cache.entry import Entry, TamperedEntry, seal, unseal
+from phi3_bento.cache.entry import Entry, Found, TamperedEntry, Tier, unwrap, wrap
 from phi3_bento.cache.memory import MemoryCache
 
 logger = logging.getLogger("bentoml.phi3")
@@ -19,6 +20,7 @@ READ_LIMIT_S = 0.25
 
 WRITE_LIMIT_S = 2.0
 CLEAR_LIMIT_S = 30.0
+SIZE_LIMIT_S = 5.0
 CLOSE_LIMIT_S = 5.0
 MAX_WAITING_WRITES = 256
 MAX_WAITING_BYTES = 4 * 2**20
@@ -42,8 +44,8 @@ class Tiers:
     """Entries in memory and, where there is one, in a store; belongs to one event loop.
 
     `clock` gives Unix time. `on_alert` hears `tampered` (the store gave what we did not seal; it is
-    removed), `read_failed` and `write_failed` (an outage of the store begins: it rests for
-    `retry_s`, reading and writing each for itself) and `write_dropped`.
+    removed), what `reject` was told, `read_failed` and `write_failed` (an outage of the store
+    begins: it rests for `retry_s`, reading and writing each for itself) and `write_dropped`.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Tiers:
         retry_s: float = 5.0,
         on_alert: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._memory = memory
+        self.memory = memory
         self._store = store
         self._secret = secret
         self._clock = clock
@@ -69,23 +71,50 @@ class Tiers:
         self._store_turn = asyncio.Lock()
         self._clears = 0
         self._is_closed = False
-        self.dropped_writes = 0
-        """Entries that did not reach the store: too many waited, or it failed."""
+        self.alerts: Counter[str] = Counter()
+        """How often `on_alert` heard what."""
 
-    async def get(self, key: str) -> Entry | None:
-        """The entry of `key`, if one is fresh; a broken store has none. Raises nothing."""
-        entry = self._find_here(key, self._clock())
-        if entry is not None or key in self._waiting or self._store is None or self._is_closed:
-            return entry
+    @property
+    def dropped_writes(self) -> int:
+        """Entries that did not reach the store: too many waited, or it failed."""
+        return self.alerts["write_dropped"]
+
+    async def get(self, key: str, *, is_use: bool = True) -> Found | None:
+        """The entry of `key`, if one is fresh; a broken store has none. Raises nothing.
+
+        With `is_use` False nothing is counted or moved to memory: somebody only looks.
+        """
+        found = self._find_here(key, self._clock(), is_use)
+        if found is not None or key in self._waiting or self._store is None or self._is_closed:
+            return found
         try:
-            return await self._find_stored(key, self._store)
+            return await self._find_stored(key, self._store, is_use)
         except StoreFailure:
             return None
+
+    def reject(self, key: str, reason: str) -> None:
+        """What is kept under `key` is not its answer: forget it, here and in the store, and say so.
+
+        `reason`: a word for `on_alert`.
+        """
+        self.forget(key)
+        self._alert(reason)
+
+    def forget(self, key: str) -> None:
+        """Keep what is under `key` no longer, here and in the store."""
+        self.memory.remove(key)
+        if self._store is not None and not self._is_closed:
+            self._write_soon(key, _Write(None, ""), self._store)
+
+    async def measure_store(self) -> StoreSize | None:
+        """How much the store keeps; None: there is no store. Raises `StoreFailure`."""
+        store = self._store
+        return None if store is None else await self._limited(store.size(), SIZE_LIMIT_S)
 
     def put(self, key: str, entry: Entry, scope: str) -> None:
         """Keep `entry`: in memory at once, in the store soon. Raises nothing."""
         now = self._clock()
-        self._memory.put(key, entry, scope, now)
+        self.memory.put(key, entry, scope, now)
         if self._store is None or self._is_closed or not entry.is_fresh(now):
             return
         self._write_soon(key, _Write(entry, scope), self._store)
@@ -100,7 +129,7 @@ class Tiers:
         self._clears += 1
         for key in [k for k, write in self._waiting.items() if scope in (None, write.scope)]:
             self._forget_waiting(key)
-        forgotten = self._memory.clear(scope)
+        forgotten = self.memory.clear(scope)
         if self._store is None or self._is_closed:
             return forgotten
         async with self._store_turn:  # after the write that is under way
@@ -119,32 +148,32 @@ class Tiers:
         if self._store is not None:
             await self._store.close()
 
-    def _find_here(self, key: str, now: float) -> Entry | None:
+    def _find_here(self, key: str, now: float, is_use: bool) -> Found | None:
         """The entry in memory, or on its way to the store."""
-        entry = self._memory.get(key, now)
+        entry = self.memory.get(key, now) if is_use else self.memory.peek(key)
         if entry is None and key in self._waiting:
             entry = self._waiting[key].entry
-        return entry if entry is not None and entry.is_fresh(now) else None
+        return Found(entry, Tier.MEMORY) if entry is not None and entry.is_fresh(now) else None
 
-    async def _find_stored(self, key: str, store: Store) -> Entry | None:
+    async def _find_stored(self, key: str, store: Store, is_use: bool) -> Found | None:
         clears = self._clears
         wrapped = await self._guarded("read", READ_LIMIT_S, lambda: store.get(key))
         now = self._clock()
-        if key in self._memory or key in self._waiting:  # put meanwhile
-            return self._find_here(key, now)
+        if key in self.memory or key in self._waiting:  # put meanwhile
+            return self._find_here(key, now, is_use)
         if wrapped is None or clears != self._clears:
             return None
         try:
-            entry, scope = _unwrap(wrapped, key, self._secret)
+            entry, scope = unwrap(wrapped, key, self._secret)
         except TamperedEntry as error:
             logger.error("The cache's store gave what is not ours (%s): it is removed.", error)
-            self._on_alert("tampered")
-            self._write_soon(key, _Write(None, ""), store)
+            self.reject(key, "tampered")
             return None
         if not entry.is_fresh(now):
             return None
-        self._memory.put(key, entry, scope, now)
-        return entry
+        if is_use:
+            self.memory.put(key, entry, scope, now)
+        return Found(entry, Tier.STORE)
 
     def _write_soon(self, key: str, write: _Write, store: Store) -> None:
         self._forget_waiting(key)
@@ -176,7 +205,7 @@ class Tiers:
         sealed, ttl_s = b"", 0.0
         if write.entry is not None:
             ttl_s = write.entry.ttl_s - write.entry.age_s(self._clock())
-            sealed = _wrap(write.entry, write.scope, key, self._secret)
+            sealed = wrap(write.entry, write.scope, key, self._secret)
         await self._guarded(
             "write",
             WRITE_LIMIT_S,
@@ -199,7 +228,7 @@ class Tiers:
                     error,
                     self._retry_s,
                 )
-                self._on_alert(f"{kind}_failed")
+                self._alert(f"{kind}_failed")
             raise
         if breaker.succeed():
             logger.warning("The cache's store does a %s again.", kind)
@@ -218,16 +247,8 @@ class Tiers:
             self._waiting_bytes -= write.size_bytes
 
     def _drop(self) -> None:
-        self.dropped_writes += 1
-        self._on_alert("write_dropped")
+        self._alert("write_dropped")
 
-
-def _wrap(entry: Entry, scope: str, key: str, secret: bytes) -> bytes:
-    """The sealed entry with its scope in front; the seal covers the scope as well."""
-    return scope.encode() + b"\n" + seal(entry, f"{scope}/{key}", secret)
-
-
-def _unwrap(wrapped: bytes, key: str, secret: bytes) -> tuple[Entry, str]:
-    scope, _, sealed = wrapped.partition(b"\n")
-    name = scope.decode("latin-1")
-    return unseal(sealed, f"{name}/{key}", secret), name
+    def _alert(self, what: str) -> None:
+        self.alerts[what] += 1
+        self._on_alert(what)

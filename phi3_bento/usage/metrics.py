@@ -61,11 +61,47 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self.cache_hits = Counter(
+            "phi3_cache_hits",
+            "Hits by where the answer was found: memory (of this process), store (SQLite or "
+            "Redis), warm (the pack of PHI3_WARM_CACHE), semantic (of a question that means the "
+            "same).",
+            ["tier"],
+            registry=registry,
+        )
+        self.cache_saved = Counter(
+            "phi3_cache_saved_seconds",
+            "Seconds that the answers of all hits took when they were generated.",
+            registry=registry,
+        )
         self.cache_alerts = Counter(
             "phi3_cache_alerts",
             "What went wrong with kept answers, none of it ever an answer: tampered (not what had "
-            "been kept), read_failed and write_failed (the store), write_dropped.",
+            "been kept), foreign (of another question), read_failed and write_failed (the store), "
+            "write_dropped.",
             ["reason"],
+            registry=registry,
+        )
+        self.semantic_audits = Counter(
+            "phi3_cache_semantic_audits",
+            "Semantic hits that the engine answered anew when it was idle, by what it said: same, "
+            "false, unclear.",
+            ["result"],
+            registry=registry,
+        )
+        self.semantic_false_ratio = Gauge(
+            "phi3_cache_semantic_false_ratio",
+            "Between what the share of false semantic hits under the present threshold lies: "
+            "bound lower and upper, each with 95 % confidence.",
+            ["bound"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.semantic_threshold = Gauge(
+            "phi3_cache_semantic_threshold",
+            "How similar a question must be to one whose answer it gets; above 0.99 the semantic "
+            "tier is off.",
+            multiprocess_mode="livemax",
             registry=registry,
         )
         self.ledger_pending = Gauge(
@@ -109,5 +145,8 @@ class Metrics:
                 self.tokens.labels(kind).inc(getattr(record.tokens, kind))
         if record.cache_status is not None:
             self.cache_results.labels(record.cache_status).inc()
+        if record.cache_tier is not None:
+            self.cache_hits.labels(record.cache_tier).inc()
+            self.cache_saved.inc(record.saved_s)
         if (error_s := record.prediction_error_s) is not None:
             self.prediction_error.observe(error_s)

@@ -26,7 +26,9 @@ BODIES = {
     "/generate": {"prompt": "one two"},
     "/generate_stream": {"prompt": "one two"},
     "/classify": {"items": [{"text": "one", "labels": ["a", "b"]}]},
+    "/admin/cache/explain": {"body": {"messages": [{"role": "user", "content": "one"}]}},
 }
+PARAMETERS = {("DELETE", "/admin/cache"): {"tenant": "nobody"}}
 
 
 @dataclass
@@ -39,7 +41,9 @@ class Guarded:
     def ask(self, method: str, path: str, key: str | None) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         body = BODIES.get(path) if method == "POST" else None
-        return httpx.request(method, self.service.url + path, headers=headers, json=body)
+        parameters = PARAMETERS.get((method, path))
+        url = self.service.url + path
+        return httpx.request(method, url, params=parameters, headers=headers, json=body)
 
     def keys_command(self, *arguments: str) -> str:
         return run_keys(self.service, *arguments)
@@ -97,6 +101,7 @@ def needed_scope(path: str) -> str:
 def test_every_route_refuses_every_kind_of_key_but_the_right_one(guarded: Guarded) -> None:
     routes = documented(guarded)
     assert {path for _, path in routes} > set(BODIES) | {"/admin/usage", "/v1/models"}
+    assert set(PARAMETERS) < routes
     wrong = guarded.keys["inference"][:-1] + ("a" if guarded.keys["inference"][-1] != "a" else "b")
     refused = {None: 401, wrong: 401, "p3_unknown000_x": 401, "sk-1": 401}
     refused |= {guarded.keys["revoked"]: 401, guarded.keys["expired"]: 401}

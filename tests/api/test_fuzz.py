@@ -34,6 +34,7 @@ CASES_OF_SCHEMA = 150
 Operation = APIOperation[Any, Any, Any, Any]
 
 KEY = "a-key-of-sixteen-characters"
+EARLY = {"x-slo-ttft-ms", "x-priority"}
 OTHER_PATHS = (
     *("/", "/v1", "/v1/models", "/v1/models/phi3-echo", "/v1/health/ready", "/livez", "/readyz"),
     *("/metrics", "/schema.json", "/docs.json", "/openapi.json", "/admin/usage", "/admin", "/x"),
@@ -127,8 +128,8 @@ def test_with_a_key_nothing_makes_the_service_fail(tmp_path: Path) -> None:
         @given(attack=st.one_of(*map(attacks, PATHS)))
         def fuzz(attack: Attack) -> None:
             owner.send(attack)
-            # A bad deadline is refused before anybody asks who names it.
-            refusals = {401, 429} | ({400} if "x-slo-ttft-ms" in attack.headers else set())
+            # A bad deadline or priority is refused before anybody asks who names it.
+            refusals = {401, 429} | ({400} if EARLY & set(attack.headers) else set())
             assert stranger.send(attack) in refusals, attack
 
         fuzz()

@@ -43,8 +43,8 @@ class Replica:
         self.tiers.put(key, Entry(key.encode(), self._clock(), 3600.0, 100.0), SCOPE)
 
     async def has(self, key: str) -> bool:
-        entry = await self.tiers.get(key)
-        return entry is not None and entry.body == key.encode()
+        found = await self.tiers.get(key)
+        return found is not None and found.entry.body == key.encode()
 
 
 @asynccontextmanager

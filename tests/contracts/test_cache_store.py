@@ -113,6 +113,62 @@ async def test_a_scope_is_cleared_whole_and_alone(make: Make) -> None:
     assert await other.clear(None) == 0
 
 
+async def read(store: Store, scope: str | None) -> dict[str, bytes]:
+    return {key: sealed async for key, sealed in store.entries(scope)}
+
+
+async def test_the_entries_of_a_scope_are_read_whole_and_alone(make: Make) -> None:
+    store, other = make(), make()
+    assert await read(store, None) == {}
+    everything = {key_of(number): b"%d\n" % number for number in range(700)}
+    for number, (key, sealed) in enumerate(everything.items()):
+        await put(store, key, sealed, GLOBEX if number % 7 == 0 else ACME)
+    await put(store, key_of(5000), b"longer", ACME + "00")
+    await store.put(key_of(5001), b"brief", ttl_s=0.001, scope=ACME)
+    await asyncio.sleep(0.01)
+    acme = {key: sealed for key, sealed in everything.items() if int(sealed) % 7}
+    assert await read(other, ACME) == acme
+    assert await read(other, None) == everything | {key_of(5000): b"longer"}
+    assert await read(other, "ff") == {}
+
+
+async def test_large_entries_are_read_as_they_are(make: Make) -> None:
+    store = make()
+    large = {key_of(number): secrets.token_bytes(700_000) for number in range(5)}
+    for key, sealed in large.items():
+        await put(store, key, sealed)
+    assert await read(store, ACME) == large
+
+
+async def test_others_may_ask_put_and_clear_while_the_entries_are_read(make: Make) -> None:
+    store, other = make(), make()
+    for number in range(300):
+        await put(store, key_of(number), b"%d" % number)
+    entries = store.entries(ACME)
+    key, sealed = await anext(entries)
+    assert await store.get(key) == sealed
+    await put(other, key_of(1000), b"more")
+    rest = {key: sealed async for key, sealed in entries}
+    assert len(rest | {key: sealed}) >= 300
+    entries = store.entries(ACME)
+    await anext(entries)
+    await other.clear(None)
+    await entries.aclose()
+    assert await read(store, None) == {}
+
+
+async def test_the_size_counts_what_is_kept(make: Make) -> None:
+    store = make()
+    assert (await store.size()).entries == 0
+    for number in range(20):
+        await put(store, key_of(number), b"x" * 1000, GLOBEX if number % 2 else ACME)
+    size = await make().size()
+    assert size.entries == 20
+    assert 20_000 <= size.bytes < 200_000
+    await store.clear(ACME)
+    assert (await store.size()).entries == 10
+
+
 async def test_many_may_ask_and_put_at_once(make: Make) -> None:
     store, other = make(), make()
     puts = [
@@ -148,7 +204,8 @@ async def test_a_closed_store_says_so_and_may_be_closed_again(make: Make) -> Non
     await put(store, key_of(1), b"one")
     for each in (store, unused, store):
         await each.close()
-    for call in (store.get(key_of(1)), put(unused, key_of(1), b""), store.clear(None)):
+    calls = (store.get(key_of(1)), put(unused, key_of(1), b""), store.clear(None), store.size())
+    for call in (*calls, anext(store.entries(None))):
         with pytest.raises(StoreFailure, match="closed"):
             await call
     assert await make().get(key_of(1)) == b"one"

@@ -32,6 +32,7 @@ ALL_TERMS = KeyTerms(
     quota=Quota(60, 2**31 - 1, 2**40, 4),
     priority=-3,
     slo_ttft_ms=250,
+    semantic_cache=True,
     expires_at=NOON + 30 * 24 * HOUR,
 )
 
@@ -91,6 +92,7 @@ async def test_a_key_names_its_caller(store: KeyStore) -> None:
         quota=ALL_TERMS.quota,
         priority=-3,
         slo_ttft_ms=250,
+        semantic_cache=True,
     )
 
 

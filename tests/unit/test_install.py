@@ -114,7 +114,16 @@ def test_the_tools_are_added_to_an_installed_runtime(install: ModuleType, tmp_pa
     install.install(tmp_path / ".venv", dev=False)
     install.calls.clear()
     install.install(tmp_path / ".venv", dev=True)
-    assert install.calls == ["requirements/dev.txt"]
+    assert install.calls == ["requirements/semantic.txt", "requirements/dev.txt"]
+
+
+def test_the_semantic_cache_is_added_to_an_installed_runtime(
+    install: ModuleType, tmp_path: Path
+) -> None:
+    install.install(tmp_path / ".venv", dev=False)
+    install.calls.clear()
+    install.install(tmp_path / ".venv", dev=False, semantic=True)
+    assert install.calls == ["requirements/semantic.txt"]
 
 
 def test_a_changed_lock_repeats_its_own_step_only(install: ModuleType, tmp_path: Path) -> None:

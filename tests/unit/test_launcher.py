@@ -161,6 +161,15 @@ def test_a_model_s_directory_means_the_same_where_bentoml_runs(
         assert launch_of(tmp_path, model=model).environment()["PHI3_MODEL"] == handed_on
 
 
+def test_a_warm_cache_means_the_same_where_bentoml_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHI3_WARM_CACHE", "pack.jsonl")
+    variables = launch_of(tmp_path, warm_cache="pack.jsonl").environment()
+    assert variables["PHI3_WARM_CACHE"] == str(tmp_path / "pack.jsonl")
+
+
 def test_the_example_names_the_key_s_variable_and_not_the_key(tmp_path: Path) -> None:
     command = example_command(launch_of(tmp_path, api_key=KEY), "phi-3-mini", with_key=True)
     assert KEY not in command

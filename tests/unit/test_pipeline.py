@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from phi3_bento.core import (
+    Call,
     Caller,
     Job,
+    Operation,
     Quota,
     State,
     Step,
@@ -324,6 +326,19 @@ async def test_a_deadline_of_the_request_or_of_its_key_is_held_or_refused_at_onc
     assert bench.engine.started == 0
     assert len([piece async for piece in bench.answer(STREAM, caller, 60_000)]) == 5
     assert bench.value("phi3_first_token_prediction_error_seconds_count") == 1
+
+
+async def test_who_wants_to_go_last_has_no_deadline_but_its_own(bench: Bench) -> None:
+    for _ in range(8):
+        bench.parts.meter.observe(Step(0, 1, 0.5))
+        bench.parts.meter.observe(Step(10, 0, 0.5))
+    caller = Caller("acme", "k1", slo_ttft_ms=100)
+    call = Call(caller, "id-1", is_idle=True)
+    assert await whole(bench.pipeline.answer(Operation.CHAT, CHAT, call))
+    call = Call(caller, "id-2", slo_ttft_ms=100, is_idle=True)
+    with pytest.raises(Unavailable) as caught:
+        await whole(bench.pipeline.answer(Operation.CHAT, CHAT, call))
+    assert caught.value.code == "deadline_unmeetable"
 
 
 async def test_waiting_work_reaches_the_engine_with_its_order(parts: MakeParts) -> None:

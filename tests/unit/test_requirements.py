@@ -16,7 +16,8 @@ LOCKS = ROOT / "requirements"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 
-lock_names = pytest.mark.parametrize("name", ["build.txt", "cpu.txt", "dev.txt", "torch-cpu.txt"])
+LOCK_NAMES = ("build.txt", "cpu.txt", "dev.txt", "semantic.txt", "torch-cpu.txt")
+lock_names = pytest.mark.parametrize("name", LOCK_NAMES)
 
 
 def read_lock(name: str) -> dict[str, str]:
@@ -63,16 +64,13 @@ def test_everything_is_pinned_and_hashed(name: str) -> None:
 def test_excluded_packages_stay_out(name: str) -> None:
     lines = (LOCKS / "excludes.txt").read_text().splitlines()
     excluded = {line for line in lines if line and not line.startswith("#")}
-    assert excluded == {"torchvision", "torchaudio", "torchcodec", "triton"}
+    unused = {"torchvision", "torchaudio", "torchcodec", "triton", "sentence-transformers"}
+    assert excluded == unused
     assert not excluded & read_lock(name).keys()
 
 
 def test_each_package_stands_in_one_lock() -> None:
-    packages = [
-        package
-        for name in ("build.txt", "cpu.txt", "dev.txt", "torch-cpu.txt")
-        for package in read_lock(name)
-    ]
+    packages = [package for name in LOCK_NAMES for package in read_lock(name)]
     assert len(packages) == len(set(packages))
 
 
@@ -83,6 +81,10 @@ def test_torch_is_the_cpu_build() -> None:
 def test_the_runtime_has_the_versions_of_pyproject() -> None:
     wanted = pins(PYPROJECT["project"]["dependencies"] + EXTRAS["cpu"])
     assert wanted.items() <= locked("cpu.txt").items()
+
+
+def test_the_semantic_cache_has_the_versions_of_pyproject() -> None:
+    assert pins(EXTRAS["semantic"]).items() <= locked("semantic.txt").items()
 
 
 def test_the_tools_have_the_versions_of_pyproject() -> None:
@@ -113,7 +115,7 @@ def imported() -> set[str]:
 
 def test_everything_that_the_product_imports_is_locked() -> None:
     homes = packages_distributions()
-    runtime = locked("cpu.txt", "torch-cpu.txt").keys()
+    runtime = locked("cpu.txt", "torch-cpu.txt", "semantic.txt").keys()
     stray = {
         name
         for name in imported()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from phi3_bento.core import whole
+from phi3_bento.core import LOCAL_CALLER, Call, whole
 from phi3_bento.errors import EngineFailure, InvalidApiKey, Phi3Error, Unavailable
 from phi3_bento.responses import (
     AnswerResponse,
@@ -16,6 +16,8 @@ from phi3_bento.responses import (
     error_response,
     run_while_connected,
 )
+
+CALL = Call(LOCAL_CALLER, "test", timings={"auth": 0.002})
 
 
 class Client:
@@ -69,7 +71,7 @@ async def answering(*items: bytes | Exception) -> AsyncGenerator[bytes, None]:
 
 
 async def send(client: Client, *items: bytes | Exception, stream: bool) -> None:
-    response = AnswerResponse(answering(*items), stream=stream, keep_alive_s=30)
+    response = AnswerResponse(answering(*items), call=CALL, stream=stream, keep_alive_s=30)
     await response({"type": "http"}, client.receive, client.send)
 
 
@@ -150,14 +152,14 @@ async def test_a_whole_answer_has_its_length_and_timings(client: Client) -> None
     assert client.headers["content-type"] == "application/json"
     assert client.headers["content-length"] == "8"
     assert client.headers["openai-processing-ms"].isdigit()
-    assert client.headers["server-timing"].startswith("total;dur=")
+    assert client.headers["server-timing"].startswith("auth;dur=2.00, total;dur=")
     await assert_nothing_goes_on()
 
 
 async def test_a_stream_is_events_and_ends_with_done(client: Client) -> None:
     await send(client, b'{"a": 1}', b'{"a": 2}', stream=True)
     assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert client.headers["server-timing"].startswith("ttft;dur=")
+    assert client.headers["server-timing"].startswith("auth;dur=2.00, ttft;dur=")
     assert client.body == b'data: {"a": 1}\n\ndata: {"a": 2}\n\ndata: [DONE]\n\n'
     assert client.is_complete
     await assert_nothing_goes_on()
@@ -205,7 +207,7 @@ async def test_a_hang_up_stops_the_answer_without_a_word(client: Client, stream:
         finally:
             ends.append("stopped")
 
-    response = AnswerResponse(pieces(), stream=stream, keep_alive_s=30)
+    response = AnswerResponse(pieces(), call=CALL, stream=stream, keep_alive_s=30)
     await response({"type": "http"}, client.receive, client.send)
     assert ends == ["stopped"]
     assert len(client.messages) == (2 if stream else 0)
@@ -225,7 +227,7 @@ async def test_a_silent_stream_is_kept_open_by_comments(client: Client) -> None:
         if b"keep-alive" in message.get("body", b""):
             kept_open.set()
 
-    response = AnswerResponse(pieces(), stream=True, keep_alive_s=0.005)
+    response = AnswerResponse(pieces(), call=CALL, stream=True, keep_alive_s=0.005)
     await response({"type": "http"}, client.receive, send)
     assert client.body.startswith(b"data: {}\n\n: keep-alive\n\n")
     assert client.body.endswith(b"data: {}\n\ndata: [DONE]\n\n")

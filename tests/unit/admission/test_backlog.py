@@ -36,9 +36,16 @@ def backlog(
 
 
 def enter(
-    queue: Backlog, prompt: int = 10, *, priority: int = 0, slo_s: float | None = None
+    queue: Backlog,
+    prompt: int = 10,
+    *,
+    priority: int = 0,
+    slo_s: float | None = None,
+    is_idle: bool = False,
 ) -> Place:
-    return queue.enter(Work(prompt, 5), tokens=TokenCount(), priority=priority, slo_s=slo_s)
+    return queue.enter(
+        Work(prompt, 5), tokens=TokenCount(), priority=priority, slo_s=slo_s, is_idle=is_idle
+    )
 
 
 def test_a_deadline_that_can_be_met_is_let_in_with_its_prediction(clock: Clock) -> None:
@@ -155,3 +162,27 @@ def test_an_unstreamed_answer_is_taken_to_have_begun_when_it_was_predicted_to(
     assert queue.waiting() == 1
     clock.now += STEP_S + 100 * PREFILL_S + 0.01
     assert queue.waiting() == 0
+
+
+def test_idle_work_goes_behind_every_priority_and_all_orders_fit_64_bits(clock: Clock) -> None:
+    queue = backlog(clock, max_waiting=10)
+    lowest, highest = -(2**31) + 1, 2**31 - 1
+    idle = enter(queue, is_idle=True, priority=highest, slo_s=0.5)
+    patient = enter(queue, priority=lowest)
+    clock.now += 10**8
+    assert idle.order > patient.order
+    assert enter(queue, priority=lowest).order < idle.order
+    assert enter(queue, priority=highest).order > -(2**63)
+    assert idle.order < 2**63
+
+
+def test_idle_work_takes_no_place_in_which_others_wait(clock: Clock) -> None:
+    queue = backlog(clock, sequences=2, max_waiting=2)
+    first, _ = enter(queue, is_idle=True), enter(queue)
+    with pytest.raises(Unavailable) as caught:
+        enter(queue, is_idle=True)
+    assert caught.value.code == "overloaded"
+    enter(queue)
+    first.leave()
+    enter(queue)
+    enter(queue)

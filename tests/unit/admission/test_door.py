@@ -190,6 +190,25 @@ async def test_a_deadline_that_is_no_number_of_milliseconds_is_refused(slo: str)
     assert (response.status_code, error_of(response)["param"]) == (400, "x-slo-ttft-ms")
 
 
+@pytest.mark.parametrize("priority", ["high", "IDLE", "", "-1", "idle, high"])
+async def test_a_priority_can_only_be_lowered(priority: str) -> None:
+    headers = {"authorization": f"Bearer {KEY}", "x-priority": priority}
+    response = await request(answering(), headers=headers)
+    assert (response.status_code, error_of(response)["param"]) == (400, "x-priority")
+
+
+@pytest.mark.parametrize(("headers", "is_idle"), [({"x-priority": "idle"}, True), ({}, False)])
+async def test_a_request_may_want_to_go_last(headers: dict[str, str], is_idle: bool) -> None:
+    seen: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(current_call().is_idle)
+        await answering()(scope, receive, send)
+
+    await request(app, headers={"authorization": f"Bearer {KEY}", **headers})
+    assert seen == [is_idle]
+
+
 @pytest.mark.parametrize("given_id", ["a", "req_1.2:3-4", "x" * 128])
 async def test_a_plain_request_id_is_kept(given_id: str) -> None:
     seen: list[str] = []

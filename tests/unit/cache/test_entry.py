@@ -70,10 +70,10 @@ def test_noise_is_no_entry(noise: bytes) -> None:
 
 def test_another_format_under_a_true_seal_is_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("phi3_bento.cache.entry._VERSION", 2)
-        newer = seal(ENTRY, KEY, SECRET)
+        patch.setattr("phi3_bento.cache.entry._VERSION", 1)
+        older = seal(ENTRY, KEY, SECRET)
     with pytest.raises(TamperedEntry, match="format"):
-        unseal(newer, KEY, SECRET)
+        unseal(older, KEY, SECRET)
 
 
 def test_an_entry_is_fresh_until_its_time_is_over() -> None:

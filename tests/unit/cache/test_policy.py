@@ -11,9 +11,9 @@ from phi3_bento.cache.policy import (
     Directives,
     identity_of,
     key_of,
-    may_be_cached,
     read_directives,
     scope_of,
+    why_not_cached,
 )
 from phi3_bento.core import ModelCard, Operation
 from phi3_bento.errors import InvalidRequest
@@ -120,6 +120,11 @@ def test_the_order_of_fields_and_the_form_of_a_number_do_not_matter() -> None:
     assert key(BODY | {"top_p": True}) != key(BODY | {"top_p": 1})
 
 
+def test_a_number_of_any_size_has_a_key_of_its_own() -> None:
+    sizes = [2**63 - 1, 2**63, 2**64, 2**64 + 1, 10**4000, -(2**63), -(2**64)]
+    assert len({key(BODY | {"max_tokens": size}) for size in sizes}) == len(sizes)
+
+
 @pytest.mark.parametrize(
     ("changed", "header", "expected"),
     [
@@ -140,12 +145,13 @@ def test_the_order_of_fields_and_the_form_of_a_number_do_not_matter() -> None:
 def test_what_comes_out_the_same_or_is_asked_for_may_be_cached(
     changed: dict[str, Any], header: str | None, expected: bool
 ) -> None:
-    assert may_be_cached(Operation.CHAT, BODY | changed, read_directives(header)) == expected
+    reason = why_not_cached(Operation.CHAT, BODY | changed, read_directives(header))
+    assert (reason is None) == expected
 
 
 @pytest.mark.parametrize("operation", [Operation.TOKENIZE, Operation.DETOKENIZE])
 def test_the_tokenizer_is_not_cached(operation: Operation) -> None:
-    assert not may_be_cached(operation, BODY, Directives())
+    assert why_not_cached(operation, BODY, Directives())
 
 
 def test_directives_are_read_as_http_allows() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi3_bento.cache.replay import is_usage, pack, readdressed, unpack
+from phi3_bento.cache.replay import Recording, is_usage, pack, readdressed, unpack
 from phi3_bento.core import TokenCount
 
 pieces = st.lists(st.dictionaries(st.text(), st.text()).map(lambda each: json.dumps(each).encode()))
@@ -15,9 +15,9 @@ pieces = st.lists(st.dictionaries(st.text(), st.text()).map(lambda each: json.du
 @given(pieces=pieces, prompt=st.integers(0, 2**31), completion=st.integers(0, 2**31))
 def test_what_was_packed_is_unpacked(pieces: list[bytes], prompt: int, completion: int) -> None:
     tokens = TokenCount(prompt=prompt, cached=1, completion=completion)
-    again, counted = unpack(pack(pieces, tokens))
-    assert again == pieces
-    assert counted == TokenCount(prompt=prompt, cached=prompt, completion=completion)
+    again = unpack(pack(Recording(b'{"body":{}}', pieces, tokens)))
+    assert (again.identity, again.pieces) == (b'{"body":{}}', pieces)
+    assert again.tokens == TokenCount(prompt=prompt, cached=prompt, completion=completion)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"[1,2,3]", b"x\ny"])

@@ -9,7 +9,7 @@ import pytest
 
 from phi3_bento.cache import tiers as tiers_module
 from phi3_bento.cache.breaker import Breaker
-from phi3_bento.cache.entry import OVERHEAD_BYTES, Entry
+from phi3_bento.cache.entry import OVERHEAD_BYTES, Entry, Found, Tier
 from phi3_bento.cache.memory import MemoryCache
 from phi3_bento.cache.store import SqliteStore, Store, StoreFailure
 from phi3_bento.cache.tiers import MAX_WAITING_BYTES, MAX_WAITING_WRITES, Tiers
@@ -111,8 +111,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def body_of(tiers: Tiers, key: str) -> bytes | None:
-    entry = await tiers.get(key)
-    return None if entry is None else entry.body
+    found = await tiers.get(key)
+    return None if found is None else found.entry.body
 
 
 async def settle() -> None:
@@ -124,10 +124,11 @@ async def test_an_entry_is_there_at_once_and_for_another_process_soon(bench: Ben
     tiers = bench.tiers(bench.store())
     entry = bench.entry("a")
     tiers.put("0a", entry, ACME)
-    assert await tiers.get("0a") is entry
+    assert await tiers.get("0a") == Found(entry, Tier.MEMORY)
     await tiers.close()
     other = bench.tiers(bench.store())
-    assert await other.get("0a") == entry
+    assert await other.get("0a") == Found(entry, Tier.STORE)
+    assert await other.get("0a") == Found(entry, Tier.MEMORY)
     assert await other.get("0b") is None
 
 
@@ -247,9 +248,9 @@ async def test_what_is_put_while_the_store_is_asked_is_what_is_given(bench: Benc
     await store.asked.wait()
     tiers.put("0a", bench.entry("newer"), ACME)
     store.gate.set()
-    entry = await reading
-    assert entry is not None
-    assert entry.body == b"newer"
+    found = await reading
+    assert found is not None
+    assert found.entry.body == b"newer"
     await tiers.close()
     assert await body_of(bench.tiers(bench.store()), "0a") == b"newer"
 

@@ -51,6 +51,23 @@ def test_a_request_is_counted_by_its_outcome_and_timed(
     assert counted == [21, 6, 9]
 
 
+def test_hits_are_counted_by_where_they_were_found_with_what_they_saved(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    for tier in ("memory", "warm", "warm"):
+        hit = record()
+        hit.cache_status, hit.cache_tier, hit.saved_s = "hit", tier, 1.25
+        metrics.observe(hit)
+    missed = record()
+    missed.cache_status = "miss"
+    metrics.observe(missed)
+    value = registry.get_sample_value
+    assert value("phi3_cache_hits_total", {"tier": "memory"}) == 1
+    assert value("phi3_cache_hits_total", {"tier": "warm"}) == 2
+    assert value("phi3_cache_requests_total", {"result": "hit"}) == 3
+    assert value("phi3_cache_saved_seconds_total") == 3.75
+
+
 def test_a_request_without_an_answer_has_no_time_to_its_first_piece(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:

@@ -1,0 +1,188 @@
+"""Exact cache hits beside a trivial route in an untuned BentoML service: rates, latencies, ratio.
+
+    python -m loadtests.hits --rounds 5
+
+A hit is authenticated, limited, metered and written to the ledger, like every request. Both
+services run at the same time and are asked in turns by wrk (Debian's package), which shares the
+machine with them. Exit code 1 when a ratio or a time is beyond its limit.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.api.test_access import run_keys
+from tests.support import REPOSITORY, free_port, running, serve_command, wait_for
+
+PATH = "/v1/chat/completions"
+BODY = (
+    '{"messages":[{"role":"user","content":"Is this review positive: I love it."}],'
+    '"temperature":0,"max_tokens":8}'
+)
+PLENTY = str(10**9)
+LIMITS = ("--requests-per-minute", "--tokens-per-minute", "--tokens-per-day")
+
+_SCRIPT = """
+wrk.method = "POST"
+wrk.body = '{body}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {key}"
+"""
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One round of one service."""
+
+    rate: float
+    """Requests a second."""
+    p50_ms: float
+    p99_ms: float
+
+
+def ask(url: str, key: str, seconds: int, connections: int, directory: Path) -> Result:
+    """Send one request over and over; raises unless every answer is good."""
+    script = directory / "request.lua"
+    script.write_text(_SCRIPT.format(body=BODY, key=key))
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("wrk is missing: apt-get install wrk")
+    load = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    command = [wrk, *load, url + PATH]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    if "Non-2xx" in output or "Socket errors" in output:
+        raise SystemExit(f"{url} did not answer every request:\n{output}")
+    return Result(_number(r"Requests/sec:\s+([\d.]+)", output), *_latencies(output))
+
+
+def _number(pattern: str, text: str) -> float:
+    match = re.search(pattern, text)
+    if match is None:
+        raise SystemExit(f"wrk said what nobody understands:\n{text}")
+    return float(match[1])
+
+
+def _latencies(output: str) -> tuple[float, float]:
+    found = dict(re.findall(r"(50|99)%\s+([\d.]+[a-z]+)", output))
+    return _milliseconds(found["50"]), _milliseconds(found["99"])
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]
+
+
+@contextmanager
+def trivial() -> Iterator[str]:
+    """The untuned service, and its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "service:Trivial", "--port", str(port)]
+    folder = REPOSITORY / "loadtests" / "trivial"
+    with tempfile.TemporaryDirectory() as home, Path(home, "log").open("w") as log:
+        variables = {**os.environ, "BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"}
+        process = subprocess.Popen(  # noqa: S603  # ourselves
+            command, cwd=folder, env=variables, stdout=log, stderr=log
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(lambda: _is_ready(url), "the trivial service")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(url + "/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def inside_ms(url: str, key: str, requests: int = 200) -> float:
+    """The median time of a hit inside the service, by its own Server-Timing, milliseconds."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    times = []
+    with httpx.Client(base_url=url, headers=headers) as client:
+        for _ in range(requests):
+            answer = client.post(PATH, content=BODY)
+            if "hit" not in answer.headers["cache-status"]:
+                raise SystemExit(f"not a hit: {answer.headers['cache-status']}")
+            times.append(_number(r"total;dur=([\d.]+)", answer.headers["server-timing"]))
+    return statistics.median(times)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Measure, print a Markdown table, compare with the limits."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = {"PHI3_ENGINE": options.engine}
+        if options.model:
+            environment["PHI3_MODEL"] = options.model
+        service = stack.enter_context(running(serve_command(), directory, environment))
+        limits = [word for name in LIMITS for word in (name, PLENTY)]
+        limits += ["--concurrent-requests", "999"]
+        key = run_keys(service, "create", "--tenant", "load", *limits)
+        urls = {"trivial": stack.enter_context(trivial()), "hit": service.url}
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        httpx.post(
+            service.url + PATH, content=BODY, headers=headers, timeout=120
+        ).raise_for_status()
+        results: dict[str, list[Result]] = {name: [] for name in urls}
+        for number in range(options.rounds + 1):
+            for name, url in urls.items():
+                result = ask(url, key, options.seconds, options.connections, directory)
+                if number:  # the first round warms up
+                    results[name].append(result)
+        inside = inside_ms(service.url, key)
+    return report(results, inside, options)
+
+
+def report(results: dict[str, list[Result]], inside: float, options: argparse.Namespace) -> int:
+    """Print what was measured; the exit code."""
+    print(f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s\n")
+    print("| | requests/s, median (least–most) | p50 ms | p99 ms |\n| --- | --- | --- | --- |")
+    for name, rounds in results.items():
+        rates = sorted(result.rate for result in rounds)
+        p50 = statistics.median(result.p50_ms for result in rounds)
+        p99 = statistics.median(result.p99_ms for result in rounds)
+        middle = statistics.median(rates)
+        print(
+            f"| {name} | {middle:,.0f} ({rates[0]:,.0f}–{rates[-1]:,.0f}) | {p50:.1f} | {p99:.1f} |"
+        )
+    ratios = [
+        hit.rate / bare.rate for hit, bare in zip(results["hit"], results["trivial"], strict=True)
+    ]
+    ratio = statistics.median(ratios)
+    print(f"\nhit / trivial: {ratio:.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+    print(f"inside the service, one after the other: p50 {inside:.2f} ms")
+    return int(ratio < options.least_ratio or inside > options.most_ms)
+
+
+def main() -> int:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", default="vllm", choices=["vllm", "echo"])
+    parser.add_argument("--model", help="unset: the demo model")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--least-ratio", type=float, default=0.8)
+    parser.add_argument("--most-ms", type=float, default=1.5)
+    return measure(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

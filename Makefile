@@ -63,6 +63,10 @@ format: install-dev ## Format the code and mend what can be mended
 docs: install ## Write the generated pages again
 	$(VENV)/bin/phi3-bento docs
 
+.PHONY: screenshots
+screenshots: install-dev ## Take the pictures of the page again, into docs/images; needs Chromium
+	$(RUN) tests.screenshots
+
 .PHONY: demo-model
 demo-model: install ## Train the bundled demo model again
 	$(RUN) phi3_bento.models.demo.train $(ARGS)

@@ -128,6 +128,7 @@ def serve(launch: Launch, *, say: Say, verbose: bool) -> int:
             seconds = monotonic() - started_at
             _remember(launch, seconds)
             say(f"{name} is ready after {seconds:.0f} s. Stop it with Ctrl-C.")
+            say(f"A page to try it: {launch.address}/ui")
             with_key = needs_key(launch.address)
             say(f"{launch.address} — try: {example_command(launch, name, with_key=with_key)}")
         code = child.wait()

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from phi3_bento import __version__
 from phi3_bento.admin import admin_routes
 from phi3_bento.admission.door import current_call
+from phi3_bento.admission.doorkeeper import PAGE_PATH
 from phi3_bento.core import ModelCard, Operation
 from phi3_bento.errors import (
     EngineFailure,
@@ -24,6 +25,7 @@ from phi3_bento.errors import (
     Phi3Error,
     Unavailable,
 )
+from phi3_bento.page.serving import page_routes
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.responses import AnswerResponse, error_response
 from phi3_bento.wire import json_response, read_json
@@ -52,6 +54,7 @@ def build_api(
     api.include_router(_model_routes(pipeline))
     api.include_router(_health_routes(pipeline))
     api.include_router(admin_routes(pipeline, database))
+    api.include_router(page_routes())
     api.add_api_route("/v1/{path:path}", _no_such_route, methods=_METHODS, include_in_schema=False)
     api.add_exception_handler(Phi3Error, _on_failure)
     api.add_exception_handler(HTTPException, _on_http_exception)
@@ -60,8 +63,11 @@ def build_api(
     return api
 
 
-API_PATHS = ("/tokenize", "/detokenize", "/health", "/ping", "/version", "/openapi.json")
-"""Paths of this API beside those under /v1 and /admin; all others are BentoML's."""
+API_PATHS = (
+    *("/tokenize", "/detokenize", "/health", "/ping", "/version", "/openapi.json"),
+    PAGE_PATH,
+)
+"""Paths of this API beside those under /v1, /admin and /ui; all others are BentoML's."""
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 

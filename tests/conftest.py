@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.chrome.webdriver import WebDriver
 
+from tests.browser import chromium
 from tests.servers import pgvector_programs, postgresql_server, redis_server
 from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
 
@@ -37,6 +39,13 @@ def echo(tmp_path: Path) -> Iterator[EchoServer]:
     """The API over a scriptable echo engine in this process."""
     with echo_server(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[WebDriver]:
+    """A real Chromium; `fresh_page` gives a test a tab of its own."""
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

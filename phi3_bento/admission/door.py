@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from phi3_bento.admission.doorkeeper import Doorkeeper, new_call
+from phi3_bento.admission.doorkeeper import PAGE_PATH, Doorkeeper, new_call
 from phi3_bento.admission.native_failure import native_failure
 from phi3_bento.core import LOCAL_CALLER, Call
 from phi3_bento.errors import (
@@ -27,7 +27,7 @@ from phi3_bento.errors import (
 FAILURE_KEY = "phi3.failure"
 """Where in the scope a native operation leaves its `Phi3Error`: BentoML would hide what it says."""
 
-API_PREFIXES = ("/v1/", "/admin/")
+API_PREFIXES = ("/v1/", "/admin/", f"{PAGE_PATH}/")
 
 _PASSED = "phi3.passed"
 """What in the scope says that the request came through the door already."""

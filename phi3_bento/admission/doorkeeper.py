@@ -23,6 +23,9 @@ OPEN_PATHS = frozenset(
 )
 """What probes read without a key."""
 
+PAGE_PATH = "/ui"
+"""The page and its files: open, for there is nothing in them but what is in every copy of them."""
+
 METRICS_PATH = "/metrics"
 ADMIN_PREFIX = "/admin"
 MAX_SLO_MS = 600_000
@@ -71,7 +74,7 @@ class Doorkeeper:
         is_preflight = scope["method"] == "OPTIONS" and any(
             name == b"access-control-request-method" for name, _ in scope["headers"]
         )
-        return is_preflight or scope["path"] in self._open_paths
+        return is_preflight or scope["path"] in self._open_paths or is_page(scope["path"])
 
     async def check_left(self, call: Call) -> None:
         """Raise `RateLimited` for a caller who has no request left in this minute.
@@ -106,6 +109,11 @@ class Doorkeeper:
         if caller is LOCAL_CALLER:
             _check_nearness(headers)
         return caller
+
+
+def is_page(path: str) -> bool:
+    """It is the page's, or of one of its files."""
+    return path == PAGE_PATH or path.startswith(f"{PAGE_PATH}/")
 
 
 def new_call(scope: AsgiScope) -> Call:

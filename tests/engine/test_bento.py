@@ -56,6 +56,8 @@ def bento_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
 
 def test_it_serves_from_its_own_copy(bento_service: Service) -> None:
     assert bento_service.get("/version").json()["version"] == COPIED_VERSION
+    assert "<title>phi3-bento</title>" in bento_service.get("/ui").text
+    assert bento_service.get("/ui/main.js").status_code == 200
 
 
 def test_in_float32_greedy_answers_are_those_of_transformers(bento_service: Service) -> None:

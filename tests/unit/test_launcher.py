@@ -340,7 +340,8 @@ def test_a_real_service_starts_from_anywhere_and_stops_cleanly(
     assert serve(launch, say=say, verbose=False) == 0
     assert answers[0].json()["choices"][0]["message"]["content"] == "Hello! What are you?"
     assert said[0] == f"Starting the engine (the first start takes longest). Log: {launch.log_file}"
-    assert said[-2].startswith("phi3-echo is ready after ")
+    assert said[-3].startswith("phi3-echo is ready after ")
+    assert said[-2].endswith("/ui")
     assert len(family) >= 2
     wait_for(lambda: not any(is_running(process) for process in family), "all have ended")
     assert launch.log_file.is_relative_to(tmp_path / "data" / "run")

@@ -1,0 +1,1 @@
+"""The page at /ui: a playground, and what the service does meanwhile."""

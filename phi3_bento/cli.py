@@ -11,9 +11,12 @@ import typer
 from phi3_bento import __version__
 from phi3_bento.admission.commands import keys_cli
 from phi3_bento.cache.commands import cache_cli
+from phi3_bento.command_reference import command_page
+from phi3_bento.doctor.commands import doctor_command
 from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.engine_choice import plan_for
 from phi3_bento.errors import StartFailure
+from phi3_bento.exits import Exit
 from phi3_bento.launcher import Launch, check_port, find_service_file, serve
 from phi3_bento.models.commands import model_cli
 from phi3_bento.models.source import find_model
@@ -21,10 +24,11 @@ from phi3_bento.reference import stale_pages, write_pages
 from phi3_bento.settings import Settings, load_settings
 from phi3_bento.usage.commands import usage_command
 
-EXIT_FAILURE = 1
-
 cli = typer.Typer(
-    help="Phi-3-Mini behind the OpenAI API, on two CPU cores and 8 GB of memory.",
+    help="Phi-3-Mini behind the OpenAI API, on two CPU cores and 8 GB of memory.\n\n"
+    "Settings come from PHI3_* in the environment; 'make serve PORT=8000' sets PHI3_PORT. "
+    "Codes: 0 done, 1 failed (standard error says why), 2 a wrong command line, 130 Ctrl-C.",
+    epilog="Example: phi3-bento doctor && phi3-bento serve",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -36,7 +40,10 @@ cli.add_typer(keys_cli, name="keys")
 cli.add_typer(model_cli, name="model")
 
 
-cli.command("usage")(usage_command)
+def _say_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version_command()
+        raise typer.Exit
 
 
 def main() -> None:
@@ -45,7 +52,7 @@ def main() -> None:
         cli()
     except StartFailure as failure:
         typer.echo(f"phi3-bento: {failure.message}", err=True)
-        sys.exit(EXIT_FAILURE)
+        sys.exit(Exit.FAILURE)
 
 
 @cli.command("serve")
@@ -54,7 +61,9 @@ def serve_command(
         bool, typer.Option("--verbose", "-v", help="Show what BentoML and vLLM print.")
     ] = False,
 ) -> None:
-    """Serve the model in the foreground; settings come from PHI3_* in the environment.
+    """Serve the model in the foreground.
+
+    Checks first, follows the start, and stops in order at Ctrl-C or SIGTERM.
 
     Example: PHI3_PORT=8000 phi3-bento serve
     """
@@ -69,7 +78,9 @@ def serve_command(
 def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="For a machine to read.")] = False,
 ) -> None:
-    """Show how the memory would be divided, without starting anything.
+    """Show how the memory would be divided.
+
+    Starts nothing, and makes or downloads the model where it is not there yet.
 
     Example: PHI3_MODEL=synthetic:phi-3-mini phi3-bento plan
     """
@@ -82,6 +93,10 @@ def plan_command(
         typer.echo(f"{size:>12}  {part}")
 
 
+cli.command("doctor")(doctor_command)
+cli.command("usage")(usage_command)
+
+
 @cli.command("docs")
 def docs_command(
     check: Annotated[
@@ -89,18 +104,37 @@ def docs_command(
     ] = False,
     directory: Annotated[Path, typer.Option(help="Where the pages are.")] = Path("docs"),
 ) -> None:
-    """Make the reference pages (settings, metrics, errors) from the code."""
+    """Make the reference pages from the code.
+
+    Settings, metrics, errors, and the command line.
+
+    Example: phi3-bento docs --check
+    """
+    commands = command_page(cli)
     if not check:
-        for path in write_pages(directory):
+        for path in write_pages(directory, commands):
             _say(f"Wrote {path}.")
-    elif stale := stale_pages(directory):
+    elif stale := stale_pages(directory, commands):
         _fail(f"Out of date: {', '.join(map(str, stale))}. Run: make docs")
 
 
 @cli.command("version")
 def version_command() -> None:
-    """Print the version."""
+    """Print the version.
+
+    Example: phi3-bento version
+    """
     typer.echo(__version__)
+
+
+@cli.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version),
+    ] = False,
+) -> None:
+    """Options of the command without a sub-command."""
 
 
 def _describe(settings: Settings) -> str:
@@ -129,4 +163,4 @@ def _say(message: str) -> None:
 
 def _fail(message: str) -> NoReturn:
     typer.echo(f"phi3-bento: {message}", err=True)
-    raise typer.Exit(EXIT_FAILURE)
+    raise typer.Exit(Exit.FAILURE)

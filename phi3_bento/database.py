@@ -110,6 +110,7 @@ keys = Table(
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Column("replaces", ForeignKey("keys.id")),
+    Column("secret_mark", String(4)),
 )
 
 # Without foreign keys: rows are written again after outages, in any order.
@@ -169,10 +170,28 @@ async def upgrade(engine: AsyncEngine) -> None:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
     except (*DATABASE_ERRORS, TypeError) as error:  # TypeError: an option that the driver lacks
-        raise StartFailure(
-            f"The database {_shown(engine.url)} cannot be used ({_reason(error, engine.url)}): "
-            "check PHI3_DATABASE_URL, and that this user may write to it."
-        ) from error
+        raise _unusable(engine, error) from error
+
+
+async def is_current(engine: AsyncEngine) -> bool:
+    """Whether the tables are there and this version's; changes nothing.
+
+    Raises `StartFailure` as `upgrade` does.
+    """
+    config = Config()
+    config.set_main_option("script_location", _MIGRATIONS)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_refuse_newer, config)
+    except (*DATABASE_ERRORS, TypeError) as error:
+        raise _unusable(engine, error) from error
+
+
+def _unusable(engine: AsyncEngine, error: Exception) -> StartFailure:
+    return StartFailure(
+        f"The database {_shown(engine.url)} cannot be used ({_reason(error, engine.url)}): "
+        "check PHI3_DATABASE_URL, and that this user may write to it."
+    )
 
 
 def _upgrade(connection: Connection) -> None:
@@ -183,15 +202,23 @@ def _upgrade(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", _MIGRATIONS)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    for revision in MigrationContext.configure(connection).get_current_heads():
+    _refuse_newer(connection, config)
+    command.upgrade(config, "head")
+
+
+def _refuse_newer(connection: Connection, config: Config) -> bool:
+    """Whether the tables are this version's already; raises `StartFailure` for a newer one's."""
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    heads = MigrationContext.configure(connection).get_current_heads()
+    for revision in heads:
         if revision not in known:
             raise StartFailure(
                 f"The database {_shown(connection.engine.url)} was made by a newer version of "
                 f"phi3-bento (revision {revision}): run that version, or name another database in "
                 "PHI3_DATABASE_URL."
             )
-    command.upgrade(config, "head")
+    return set(heads) == set(scripts.get_heads())
 
 
 def _parse(url: str) -> URL:

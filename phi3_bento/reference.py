@@ -14,25 +14,27 @@ from phi3_bento.usage.metrics import Metrics
 _NOTE = "<!-- Made by `make docs` from the code; edit the code instead. -->\n"
 
 
-def write_pages(directory: Path) -> list[Path]:
-    """Write all pages under `directory`; returns their paths."""
+def write_pages(directory: Path, commands: str) -> list[Path]:
+    """Write all pages under `directory`; returns their paths. `commands`: `command_page`."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in _pages().items():
+    pages = _pages(commands)
+    for name, text in pages.items():
         (directory / name).write_text(text, encoding="utf-8")
-    return [directory / name for name in _pages()]
+    return [directory / name for name in pages]
 
 
-def stale_pages(directory: Path) -> list[Path]:
+def stale_pages(directory: Path, commands: str) -> list[Path]:
     """The pages under `directory` that are missing, or differ from what would be written."""
     return [
         directory / name
-        for name, text in _pages().items()
+        for name, text in _pages(commands).items()
         if not (directory / name).exists() or (directory / name).read_text(encoding="utf-8") != text
     ]
 
 
-def _pages() -> dict[str, str]:
+def _pages(commands: str) -> dict[str, str]:
     return {
+        "command-line.md": _NOTE + commands,
         "configuration.md": _settings_page(),
         "metrics.md": _metrics_page(),
         "errors.md": _errors_page(),

@@ -42,6 +42,11 @@ def derive(secret: bytes, purpose: str, name: str) -> bytes:
     return hmac.digest(secret, f"{purpose}\0{name}".encode(), "sha256")
 
 
+def mark_of(secret: bytes) -> str:
+    """Four hex digits by which secrets are told apart, and too few to find one by guessing."""
+    return derive(secret, "mark", "").hex()[:4]
+
+
 def _make(path: Path) -> None:
     """Write the whole file aside and link it into place: nobody sees half, and the first wins."""
     path.parent.mkdir(parents=True, exist_ok=True)

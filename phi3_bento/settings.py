@@ -5,7 +5,7 @@ Settings are read once, by `app.py` and `cli.py`; the parts take plain values.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -291,23 +291,38 @@ def load_settings() -> Settings:
     Raises `StartFailure` that names the variable, says what is wrong with its value, and how it
     is meant.
     """
-    _refuse_unknown(name for name in os.environ if name.startswith("PHI3_"))
+    for problem in _unknown(os.environ):
+        raise StartFailure(problem)
     try:
         settings = Settings()  # type: ignore[call-arg, unused-ignore]  # values: the environment
     except ValidationError as error:
-        problems = "; ".join(
-            f"PHI3_{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise StartFailure(f"A setting cannot be used. {problems}.") from error
+        raise StartFailure(f"A setting cannot be used. {'; '.join(_reasons(error))}.") from error
     return settings
 
 
-def _refuse_unknown(names: Iterable[str]) -> None:
+def usable_settings() -> tuple[Settings, list[str]]:
+    """The settings, with the default for each that cannot be used, and what is wrong with those."""
+    problems = list(_unknown(os.environ))
+    try:
+        return Settings(), problems  # type: ignore[call-arg, unused-ignore]
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors()}
+        fields = Settings.model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True) for name in wrong}
+        return Settings(**defaults), problems + list(_reasons(error))
+
+
+def _reasons(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"]).upper()
+        yield f"PHI3_{name}: {problem['msg']}"
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
     """A misspelt variable would otherwise change nothing, silently."""
     known = {f"PHI3_{name.upper()}" for name in Settings.model_fields} | _INSTALLER_VARIABLES
     for name in names:
-        if name not in known:
+        if name.startswith("PHI3_") and name not in known:
             similar = get_close_matches(name, known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""
-            raise StartFailure(f"There is no setting {name}.{hint} See docs/configuration.md.")
+            yield f"There is no setting {name}.{hint} See docs/configuration.md."

@@ -105,7 +105,10 @@ def list_command(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the keys, oldest first."""
+    """List the keys, oldest first.
+
+    Example: phi3-bento keys list --tenant acme
+    """
     keys, now = _with_store(lambda store: store.list(tenant)), utc_now()
     if as_json:
         typer.echo(json.dumps([_describe(key, now) for key in keys]))
@@ -120,7 +123,12 @@ def list_command(
 
 @keys_cli.command("show")
 def show_command(key_id: KeyId) -> None:
-    """Show a key's terms and state as JSON; the key itself is stored nowhere."""
+    """Show a key's terms and state as JSON.
+
+    The key itself is stored nowhere.
+
+    Example: phi3-bento keys show abcdefghij
+    """
     key = _with_store(lambda store: store.find(key_id))
     if key is None:
         raise StartFailure(unknown_key(key_id).message)
@@ -128,9 +136,17 @@ def show_command(key_id: KeyId) -> None:
 
 
 @keys_cli.command("revoke")
-def revoke_command(key_id: KeyId) -> None:
-    """End a key at once; running services follow within seconds."""
+def revoke_command(key_id: KeyId, as_json: Json = False) -> None:
+    """End a key at once.
+
+    Running services follow within seconds.
+
+    Example: phi3-bento keys revoke abcdefghij
+    """
     key = _with_store(lambda store: store.revoke(key_id))
+    if as_json:
+        typer.echo(json.dumps(_describe(key, utc_now())))
+        return
     typer.echo(f"The key {key.id} of {key.tenant} is revoked.")
 
 
@@ -140,7 +156,9 @@ def rotate_command(
     grace: Annotated[str, typer.Option(help="How long the old key still works.")] = "1h",
     as_json: Json = False,
 ) -> None:
-    """Make a new key on the same terms; the old one ends after the grace.
+    """Make a new key on the terms of an old one.
+
+    The old one ends after the grace.
 
     Example: KEY=$(phi3-bento keys rotate abcdefghij --grace 12h)
     """

@@ -15,6 +15,7 @@ from phi3_bento.admission.keys import digest_of, key_id_of, new_token
 from phi3_bento.core import Caller, Quota, Scope
 from phi3_bento.database import insert_missing, keys, tenants
 from phi3_bento.errors import InvalidRequest, NotFound
+from phi3_bento.secret import mark_of
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_NAME = 200
@@ -79,6 +80,8 @@ class StoredKey(KeyTerms):
     revoked_at: datetime | None = None
     replaces: str | None = None
     """The id of the key that this one was rotated from."""
+    secret_mark: str | None = None
+    """`mark_of` the secret that it was made under; under another it opens nothing."""
 
     def status(self, now: datetime) -> KeyStatus:
         """What the key is at `now`."""
@@ -191,6 +194,7 @@ class KeyStore:
             digest=digest_of(token, self._secret),
             created_at=now,
             replaces=replaces,
+            secret_mark=mark_of(self._secret),
         )
         tenant = insert_missing(tenants, self._engine.dialect.name)
         await connection.execute(tenant.values(id=key.tenant, created_at=now))

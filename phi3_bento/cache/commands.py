@@ -14,10 +14,8 @@ from phi3_bento.cache.service_client import ServiceClient
 from phi3_bento.cache.warming import Progress, Question, Warming, read_questions
 from phi3_bento.cache.warming_display import show_problem, shown
 from phi3_bento.errors import StartFailure
+from phi3_bento.exits import Exit
 from phi3_bento.settings import load_settings
-
-EXIT_FAILURE = 1
-EXIT_INTERRUPTED = 130
 
 cache_cli = typer.Typer(help="Warm, carry, measure and clear kept answers.", no_args_is_help=True)
 
@@ -46,10 +44,10 @@ def warm_command(  # noqa: PLR0913, PLR0917 # an option for each
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a running service every question of a file at idle priority; it keeps the answers.
+    """Ask a service the questions of a file.
 
-    A line is {"messages": …}, {"prompt": …} or {"path": …, "body": …}. A second run goes on where
-    the first was stopped.
+    It answers them at idle priority, and keeps the answers. A line is {"messages": …},
+    {"prompt": …} or {"path": …, "body": …}. A second run goes on where the first was stopped.
 
     Example: phi3-bento cache warm questions.jsonl
     """
@@ -72,16 +70,21 @@ def warm_command(  # noqa: PLR0913, PLR0917 # an option for each
     typer.echo(json.dumps(progress.as_dict()) if as_json else _summary(progress))
     if interrupted:
         typer.echo("Stopped. The same command goes on from here.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(Exit.INTERRUPTED)
     if progress.failed:
-        raise typer.Exit(EXIT_FAILURE)
+        raise typer.Exit(Exit.FAILURE)
 
 
 @cache_cli.command("stats")
 def stats_command(
     url: Url = None, key: Key = None, key_file: KeyFile = None, as_json: Json = False
 ) -> None:
-    """Show what a running service keeps, and what it was good for since its start."""
+    """Show what a running service keeps.
+
+    And what that was good for since its start.
+
+    Example: phi3-bento cache stats
+    """
     stats = _service(url, key, key_file).ask("GET", "/admin/cache")
     if as_json:
         typer.echo(json.dumps(stats))
@@ -109,7 +112,9 @@ def clear_command(
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Have a running service forget kept answers, in its memory and in its store.
+    """Have a service forget kept answers.
+
+    In its memory and in its store.
 
     Example: phi3-bento cache clear --tenant acme
     """
@@ -134,7 +139,9 @@ def explain_command(  # noqa: PLR0913, PLR0917 # an option for each
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Tell why a request would be a hit or a miss now; nothing is generated.
+    """Tell why a request would hit or miss.
+
+    Nothing is generated.
 
     Example: phi3-bento cache explain request.json --tenant acme
     """

@@ -26,7 +26,9 @@ Tenant = Annotated[
 
 
 def export_command(file: Pack, tenant: Tenant, as_json: Json = False) -> None:
-    """Write a tenant's kept answers into a pack, from the store that the settings name.
+    """Write a tenant's answers into a pack.
+
+    From the store that the settings name.
 
     Example: phi3-bento cache export warm_cache.jsonl --tenant acme
     """
@@ -45,10 +47,10 @@ def export_command(file: Pack, tenant: Tenant, as_json: Json = False) -> None:
 
 
 def import_command(file: Pack, tenant: Tenant, as_json: Json = False) -> None:
-    """Keep the answers of a pack for a tenant, in the store that the settings name.
+    """Keep the answers of a pack for a tenant.
 
-    Answers of every model are taken; a service finds those of its own model and revision. A pack
-    that is damaged is refused as a whole.
+    In the store that the settings name. Answers of every model are taken; a service finds those of
+    its own model and revision. A pack that is damaged is refused as a whole.
 
     Example: phi3-bento cache import warm_cache.jsonl --tenant acme
     """

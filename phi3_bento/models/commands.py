@@ -40,9 +40,10 @@ def prepare_command(
     quality: Annotated[bool, typer.Option(help="Compare INT8 with bf16 at the end.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Make an INT8 checkpoint of Phi-3-mini, Phi-3.5-mini or a fine-tune, and store it.
+    """Make an INT8 checkpoint that fits 8 GB.
 
-    Needs about 5 GB of memory at most; a preparation that was killed goes on where it stopped.
+    Of Phi-3-mini, Phi-3.5-mini or a fine-tune; it goes into the model store. Needs about 5 GB of
+    memory at most; a preparation that was killed goes on where it stopped.
 
     Example: phi3-bento model prepare microsoft/Phi-3-mini-4k-instruct
     """
@@ -64,7 +65,10 @@ def prepare_command(
 
 @model_cli.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the prepared models."""
+    """List the prepared models.
+
+    Example: phi3-bento model list
+    """
     from phi3_bento.models.store import stored_models
 
     models = stored_models(load_settings().data_dir)
@@ -80,7 +84,12 @@ def list_command(as_json: Json = False) -> None:
 
 @model_cli.command("show")
 def show_command(tag: Tag) -> None:
-    """Show a prepared model: where it lies, what it was made from, and how good it is."""
+    """Show a prepared model as JSON.
+
+    Where it lies, what it was made from, and how good it is.
+
+    Example: phi3-bento model show phi3-mini-int8:latest
+    """
     from phi3_bento.models.prepare import RECORD
     from phi3_bento.models.store import find
 
@@ -90,23 +99,34 @@ def show_command(tag: Tag) -> None:
 
 
 @model_cli.command("verify")
-def verify_command(tag: Tag) -> None:
-    """Check every file of a prepared model against the checksums of its preparation."""
+def verify_command(tag: Tag, as_json: Json = False) -> None:
+    """Check the files of a prepared model.
+
+    Against the checksums of its preparation; reads all of it.
+
+    Example: phi3-bento model verify phi3-mini-int8:latest
+    """
     from phi3_bento.models.prepare import verify
     from phi3_bento.models.store import find
 
     model = find(tag, load_settings().data_dir)
-    verify(model.directory)
-    typer.echo(f"{model.tag} is what was written.")
+    with _bar("Reading") as progress:
+        verify(model.directory, progress=progress)
+    said = f"{model.tag} is what was written."
+    typer.echo(json.dumps({"tag": model.tag, "verified": True}) if as_json else said)
 
 
 @model_cli.command("remove")
-def remove_command(tag: Tag) -> None:
-    """Delete a prepared model."""
+def remove_command(tag: Tag, as_json: Json = False) -> None:
+    """Delete a prepared model.
+
+    Example: phi3-bento model remove phi3-mini-int8:latest
+    """
     from phi3_bento.models.store import remove
 
     model = remove(tag, load_settings().data_dir)
-    typer.echo(f"Removed {model.tag}, {model.bytes / 2**30:.2f} GiB.")
+    said = f"Removed {model.tag}, {model.bytes / 2**30:.2f} GiB."
+    typer.echo(json.dumps(_describe(model)) if as_json else said)
 
 
 def _compare(source: Path, target: Path, text: Path) -> "Quality":

@@ -103,16 +103,20 @@ def prepare_int8(source: Path, target: Path, *, progress: Progress = lambda *_: 
     return target
 
 
-def verify(directory: Path) -> None:
+def verify(directory: Path, *, progress: Progress = lambda *_: None) -> None:
     """Check a prepared checkpoint against its record. Raises `StartFailure` naming the file."""
     try:
         written: dict[str, str] = json.loads((directory / RECORD).read_text())["written"]
     except (OSError, ValueError, KeyError) as error:
         raise StartFailure(f"{directory} has no readable {RECORD} ({error}).") from error
-    for name, expected in written.items():
-        file = directory / name
-        if not file.exists() or sha256_of(file) != expected:
+    files = [directory / name for name in written]
+    sizes = [file.stat().st_size if file.exists() else 0 for file in files]
+    done = 0
+    for file, size in zip(files, sizes, strict=True):
+        if not file.exists() or sha256_of(file) != written[file.name]:
             raise StartFailure(f"{file} is missing or not what was written. Prepare it again.")
+        done += size
+        progress(done, sum(sizes))
 
 
 def _sizes(source: Path) -> dict[str, int]:

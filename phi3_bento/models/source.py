@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,24 @@ def find_model(model: str, *, data_dir: Path, served_name: str | None = None) ->
         name=_name_of(model, directory, config, served_name),
         shape=read_shape(directory, config),
     )
+
+
+def local_directory(model: str, *, data_dir: Path) -> Path | None:
+    """As `find_directory`, without making or downloading anything; None: it is not there yet."""
+    if model.startswith(SYNTHETIC_PREFIX):
+        directory = data_dir / "models" / f"synthetic-{model.removeprefix(SYNTHETIC_PREFIX)}"
+        return directory if directory.exists() else None
+    if not Path(model).expanduser().is_dir() and _is_hub_name(model):
+        # Slow to import, and rarely needed.
+        from huggingface_hub import snapshot_download  # noqa: PLC0415
+        from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+
+        with suppress(LocalEntryNotFoundError):
+            return Path(
+                snapshot_download(model, cache_dir=data_dir / "models", local_files_only=True)
+            )
+        return None
+    return find_directory(model, data_dir=data_dir)
 
 
 def find_directory(model: str, *, data_dir: Path) -> Path:

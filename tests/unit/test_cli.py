@@ -1,20 +1,26 @@
 """The command line says what is wrong in one line and ends with a code that scripts understand."""
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from phi3_bento import __version__
 from phi3_bento.cli import cli
+from phi3_bento.command_reference import commands
+from phi3_bento.exits import Exit
 from tests.support import free_port
 
 SERVE = [sys.executable, "-m", "phi3_bento", "serve"]
@@ -135,3 +141,72 @@ def test_a_network_that_fails_in_any_way_is_told_in_one_line(
 ) -> None:
     variables = {"PHI3_MODEL": "owner/model", "NO_PROXY": "", variable: broken_hub}
     assert "could not be downloaded" in refusal(tmp_path, **variables)
+
+
+COMMANDS = dict(commands(cli))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does_and_shows_an_example(name: str) -> None:
+    command = COMMANDS[name]
+    assert not command.get_short_help_str().endswith("..."), "the first sentence is too long"
+    example = command.help.partition("Example: ")[2]
+    assert name in example
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if len(name.split()) > 2])
+def test_a_group_lists_its_commands_whole(name: str) -> None:
+    _, group, command = name.split()
+    listed = CliRunner().invoke(cli, [group, "--help"]).stdout
+    (line,) = re.findall(rf"^  {command} +(\S.*)$", listed, re.MULTILINE)
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+def test_the_help_tells_the_codes_that_it_ends_with() -> None:
+    text = " ".join(CliRunner().invoke(cli, ["--help"]).stdout.split())
+    for code in Exit:
+        assert f"{int(code)} " in text.partition("Codes: ")[2]
+
+
+def test_a_shell_completes_commands(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "_PHI3_BENTO_COMPLETE": "complete_bash",
+        "COMP_WORDS": "phi3-bento keys r",
+        "COMP_CWORD": "2",
+    }
+    script = Path(sys.executable).with_name("phi3-bento")
+    done = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["revoke", "rotate"]
+
+
+def test_ctrl_c_has_a_code_of_its_own_and_no_traceback(tmp_path: Path) -> None:
+    """While a command reads what it is sent."""
+    program = "from phi3_bento.cli import main; print('here', flush=True); main()"
+    command = [sys.executable, "-c", program, *("cache", "explain", "-")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = os.environ | {"PHI3_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in said
+
+
+def test_what_a_machine_reads_is_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHI3_DATA_DIR", str(tmp_path))
+
+    def ask(*arguments: str) -> Any:
+        return json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+
+    key_id = ask("keys", "create", "--tenant", "acme")["id"]
+    assert ask("keys", "revoke", key_id)["status"] == "revoked"
+    assert ask("keys", "list")[0]["id"] == key_id
+    assert ask("usage") == []
+    assert ask("model", "list") == []
+    assert ask("plan")["model"] == "phi3-demo"

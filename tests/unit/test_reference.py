@@ -7,6 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from phi3_bento import errors
+from phi3_bento.cli import cli
+from phi3_bento.command_reference import command_page
 from phi3_bento.reference import stale_pages, write_pages
 from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import Metrics
@@ -15,7 +17,7 @@ from phi3_bento.usage.metrics import Metrics
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     directory = tmp_path_factory.mktemp("docs") / "new" / "directory"
-    return {path.name: path.read_text() for path in write_pages(directory)}
+    return {path.name: path.read_text() for path in write_pages(directory, command_page(cli))}
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -78,8 +80,8 @@ def test_no_cell_breaks_its_table(pages: dict[str, str]) -> None:
 
 
 def test_a_page_is_stale_when_it_is_missing_or_changed(tmp_path: Path) -> None:
-    assert len(stale_pages(tmp_path)) == 3
-    first, *_ = write_pages(tmp_path)
-    assert stale_pages(tmp_path) == []
+    assert len(stale_pages(tmp_path, "commands")) == 4
+    first, *_ = write_pages(tmp_path, "commands")
+    assert stale_pages(tmp_path, "commands") == []
     first.write_text(first.read_text() + "by hand")
-    assert stale_pages(tmp_path) == [first]
+    assert stale_pages(tmp_path, "commands") == [first]

@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,6 +81,22 @@ def origins_asked(driver: WebDriver) -> set[str]:
 def complaints(driver: WebDriver) -> list[str]:
     """What the console said since the last call: violations of the policy, errors, warnings."""
     return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+
+def accessibility_problems(driver: WebDriver) -> list[str]:
+    """What axe has against the page as it is now."""
+    # Not imported: the package wants Playwright, of which nothing is needed.
+    spec = find_spec("axe_playwright_python")
+    assert spec is not None, "it is not installed: make install-dev"
+    program = Path(str(spec.origin)).with_name("axe.min.js").read_text("utf-8")
+    driver.execute_script(program)  # type: ignore[no-untyped-call]
+    run = "axe.run().then(arguments[0])"
+    result: dict[str, Any] = driver.execute_async_script(run)  # type: ignore[no-untyped-call]
+    assert len(result["passes"]) > 10
+    return [
+        f"{violation['id']}: {[node['html'][:100] for node in violation['nodes']]}"
+        for violation in result["violations"]
+    ]
 
 
 def _events(driver: WebDriver) -> list[dict[str, Any]]:

@@ -12,7 +12,15 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import Page, as_phone, complaints, fresh_page, origins_asked, prefer
+from tests.browser import (
+    Page,
+    accessibility_problems,
+    as_phone,
+    complaints,
+    fresh_page,
+    origins_asked,
+    prefer,
+)
 from tests.support import REPOSITORY, Service, bentoml_command, running, wait_for
 
 MARKUP = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
@@ -156,6 +164,31 @@ def test_everything_can_be_done_by_keyboard_and_the_focus_is_seen(page: Page) ->
     assert page.one("#classify").is_displayed()
     assert not page.one("#chat").is_displayed()
     assert body.is_displayed()
+
+
+def test_axe_finds_nothing_that_keeps_people_out(page: Page) -> None:
+    """In every state of the page, and in both colour schemes: names, roles, order, contrast."""
+
+    def look(state: str) -> None:
+        assert accessibility_problems(page.driver) == [], state
+
+    look("welcome")
+    page.ask("one two")
+    page.answered(1)
+    page.one("#parameters summary").click()
+    page.one(".curl summary").click()
+    look("chat")
+    page.one("#tab-classify").click()
+    page.one("#decide").submit()
+    page.await_text("#decision", "billing")
+    look("classify")
+    prefer(page.driver, color_scheme="dark")
+    look("dark")
+    page.one("#open-key").click()
+    look("dialog")
+    page.one("#cancel-key").click()
+    as_phone(page.driver)
+    look("phone")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

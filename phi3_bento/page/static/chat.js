@@ -69,7 +69,7 @@ function ask(question) {
   turn.node = element(
     "article",
     { class: "turn" },
-    element("h3", {}, "You"),
+    element("h2", {}, "You"),
     element("p", { class: "said" }, question),
   );
   byId("conversation").append(turn.node);
@@ -85,7 +85,7 @@ async function answer(turn) {
   turn.reply?.remove();
   const text = document.createTextNode("");
   const said = element("p", { class: "said" }, text);
-  turn.reply = element("div", { class: "reply" }, element("h3", {}, modelName() ?? "Model"), said);
+  turn.reply = element("div", { class: "reply" }, element("h2", {}, modelName() ?? "Model"), said);
   turn.node.append(turn.reply);
   setRunning(new AbortController());
   follow(true);

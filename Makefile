@@ -28,6 +28,10 @@ install: ## Install the service into .venv (or $PHI3_VENV); done by every target
 install-semantic: ## Install it with what the semantic cache needs
 	@$(INSTALL) --semantic
 
+.PHONY: install-fleet
+install-fleet: ## Install it with the router of a fleet
+	@$(INSTALL) --fleet
+
 .PHONY: install-dev
 install-dev: ## Install it with everything that tests and checks need
 	@$(INSTALL) --dev
@@ -36,6 +40,13 @@ install-dev: ## Install it with everything that tests and checks need
 serve: install ## Serve on port 11403, Ctrl-C to stop: PORT= HOST= MODEL=
 	@trap : INT; \
 	env $(call given,PORT) $(call given,HOST) $(call given,MODEL) $(VENV)/bin/phi3-bento serve $(ARGS) \
+	    || { code=$$?; [ $$code = 130 ] || exit $$code; }
+
+.PHONY: fleet
+fleet: install-fleet ## Serve with REPLICAS=2 behind a router, on one machine: PORT= MODEL= ARGS="--policy …"
+	@trap : INT; \
+	env $(call given,PORT) $(call given,MODEL) \
+	    $(VENV)/bin/phi3-bento fleet up --replicas $(or $(REPLICAS),2) $(ARGS) \
 	    || { code=$$?; [ $$code = 130 ] || exit $$code; }
 
 .PHONY: test

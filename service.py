@@ -121,6 +121,12 @@ class Phi3Service:
         return application.health().is_alive
 
 
+# A parameter that nobody reads is refused. vllm-router takes /generate for SGLang's, drops what it
+# does not know, max_tokens for one, and adds its own: without this the answer would be another one.
+for operation in Phi3Service.apis.values():  # type: ignore[attr-defined]  # as below
+    operation.input_spec.model_config["extra"] = "forbid"
+    operation.input_spec.model_rebuild(force=True)
+
 Phi3Service.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it a Service
     Door,
     native_paths=("/generate", "/generate_stream", "/classify"),

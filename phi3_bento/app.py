@@ -32,7 +32,7 @@ from phi3_bento.usage.metrics import LATENCY_BUCKETS_S, Metrics
 
 EXPOSED_HEADERS = (
     *("x-request-id", "openai-processing-ms", "server-timing"),
-    *("retry-after", "retry-after-ms", "x-should-retry"),
+    *("retry-after", "retry-after-ms", "x-should-retry", "endpoint-load-metrics"),
     *(
         f"x-ratelimit-{what}-{kind}"
         for what in ("limit", "remaining", "reset")

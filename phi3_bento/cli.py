@@ -17,6 +17,7 @@ from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.engine_choice import plan_for
 from phi3_bento.errors import StartFailure
 from phi3_bento.exits import Exit
+from phi3_bento.fleet.commands import fleet_cli
 from phi3_bento.launcher import Launch, check_port, find_service_file, serve
 from phi3_bento.models.commands import model_cli
 from phi3_bento.models.source import find_model
@@ -36,6 +37,7 @@ cli = typer.Typer(
 
 
 cli.add_typer(cache_cli, name="cache")
+cli.add_typer(fleet_cli, name="fleet")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(model_cli, name="model")
 

@@ -15,6 +15,7 @@ from phi3_bento.cache.policy import has_plain_manners, status_of
 from phi3_bento.core import Call, Health, Job, ModelCard, Operation, RequestRecord, State
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.load_report import LoadReport
 from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
 from phi3_bento.usage.metrics import Metrics
@@ -148,6 +149,13 @@ class Pipeline:
         if self._engine is None or self._refusal is not None:
             return self._refusal or _STARTING
         return self._engine.health()
+
+    def load(self) -> LoadReport:
+        """How much is being worked on."""
+        if self._gate is None:
+            return LoadReport()
+        backlog = self._gate.backlog
+        return LoadReport(len(backlog), backlog.waiting(), len(self._running))
 
     def starting(self, doing: str) -> None:
         """Tell those who ask meanwhile what the start is at, as in "loading the weights"."""

@@ -1,7 +1,7 @@
 """Send an answer, whole or as server-sent events, and stop working when nobody listens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Any, TypeVar
@@ -72,13 +72,20 @@ class AnswerResponse(Response):
     """
 
     def __init__(
-        self, pieces: AsyncGenerator[bytes, None], *, call: Call, stream: bool, keep_alive_s: float
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        *,
+        call: Call,
+        stream: bool,
+        keep_alive_s: float,
+        load_headers: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         super().__init__(media_type=None)
         self._pieces = pieces
         self._stream = stream
         self._keep_alive_s = keep_alive_s
         self._call = call
+        self._load_headers = load_headers
         self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,7 +127,8 @@ class AnswerResponse(Response):
             (b"openai-processing-ms", b"%d" % round(milliseconds)),
             (b"server-timing", self._call.server_timing(timing).encode()),
         ]
-        return {"type": "http.response.start", "status": 200, "headers": headers + timings}
+        load = [(name.encode(), value.encode()) for name, value in self._load_headers().items()]
+        return {"type": "http.response.start", "status": 200, "headers": headers + timings + load}
 
     async def _keep_alive(self, send: Send) -> None:
         while True:

@@ -25,6 +25,7 @@ from phi3_bento.errors import (
     Phi3Error,
     Unavailable,
 )
+from phi3_bento.load_report import REQUEST_HEADER as LOAD_FORMAT
 from phi3_bento.page.serving import page_routes
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.responses import AnswerResponse, error_response
@@ -65,6 +66,7 @@ def build_api(
 
 API_PATHS = (
     *("/tokenize", "/detokenize", "/health", "/ping", "/version", "/openapi.json"),
+    *("/load", "/get_load"),
     PAGE_PATH,
 )
 """Paths of this API beside those under /v1, /admin and /ui; all others are BentoML's."""
@@ -81,7 +83,14 @@ def _inference_routes(pipeline: Pipeline, keep_alive_s: float) -> APIRouter:
             stream = operation.is_generation and _wants_stream(body)
             call = current_call()
             pieces = pipeline.answer(operation, body, call)
-            return AnswerResponse(pieces, call=call, stream=stream, keep_alive_s=keep_alive_s)
+            form = request.headers.get(LOAD_FORMAT)
+            return AnswerResponse(
+                pieces,
+                call=call,
+                stream=stream,
+                keep_alive_s=keep_alive_s,
+                load_headers=lambda: pipeline.load().orca(form),
+            )
 
         return handle
 
@@ -143,6 +152,14 @@ def _health_routes(pipeline: Pipeline) -> APIRouter:
         ("/v1/health/live", live),
     ):
         router.add_api_route(path, check, methods=["GET"], summary="Can it answer?")
+
+    @router.get("/load", summary="Requests that the engine works on, as vLLM's server says it")
+    async def load() -> Response:
+        return json_response(pipeline.load().as_dict())
+
+    @router.get("/get_load", summary="The same number, as vllm-router asks for it")
+    async def get_load() -> Response:
+        return json_response({"load": pipeline.load().running})
 
     @router.get("/version", summary="Versions of the service and its engine")
     async def version() -> Response:

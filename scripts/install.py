@@ -1,6 +1,6 @@
 """Install phi3-bento into .venv (or $PHI3_VENV) from pinned, hashed requirements.
 
---semantic adds what the semantic cache needs, --dev that and the tools.
+--semantic adds what the semantic cache needs, --fleet the router, --dev both and the tools.
 
 Each step is remembered in the environment by the hash of what it installed: a second run has
 nothing to do, an interrupted run goes on where it stopped, a changed lock repeats its own step.
@@ -28,6 +28,7 @@ LOCKS = {
     "cpu.txt": "BentoML, vLLM and what they need (400 MB)",
     "build.txt": "the build backend",
     "semantic.txt": "the semantic cache's model and store (90 MB)",
+    "fleet.txt": "the router of a fleet (25 MB)",
     "dev.txt": "tests, checks and the load generator (130 MB)",
 }
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # torch's CPU build is not on PyPI
@@ -69,9 +70,9 @@ def unsupported(version: tuple[int, ...], system: str, machine: str, libc: str) 
     return None
 
 
-def plan(venv: Path, dev: bool, semantic: bool) -> list[Step]:
+def plan(venv: Path, dev: bool, semantic: bool, fleet: bool) -> list[Step]:
     """All steps, in order, done or not."""
-    wanted = {"semantic.txt": dev or semantic, "dev.txt": dev}
+    wanted = {"semantic.txt": dev or semantic, "fleet.txt": dev or fleet, "dev.txt": dev}
     steps = []
     for lock, title in LOCKS.items():
         if wanted.get(lock, True):
@@ -153,10 +154,10 @@ def make_venv(venv: Path, log: Path) -> None:
         raise failure(log)
 
 
-def install(venv: Path, dev: bool, semantic: bool = False) -> None:
+def install(venv: Path, dev: bool, semantic: bool = False, fleet: bool = False) -> None:
     """Bring `venv` up to date, telling each step on the way."""
     check_venv(venv)
-    steps = plan(venv, dev, semantic)
+    steps = plan(venv, dev, semantic, fleet)
     if all(finished(venv).get(step.name) == step.digest for step in steps):
         return
     venv.mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,8 @@ def main() -> int:
         if problem := unsupported(tuple(sys.version_info[:3]), *machine):
             raise InstallError(problem)
         venv = Path(os.environ.get("PHI3_VENV") or ROOT / ".venv").resolve()
-        install(venv, dev="--dev" in sys.argv, semantic="--semantic" in sys.argv)
+        wanted = {name: f"--{name}" in sys.argv for name in ("dev", "semantic", "fleet")}
+        install(venv, **wanted)
     except (InstallError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

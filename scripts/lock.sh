@@ -45,10 +45,18 @@ compile pyproject.toml --extra cpu --extra semantic \
     --constraint $locks/cpu.txt --constraint $locks/torch-cpu.txt --constraint $locks/build.txt \
     $(all_but $locks/{cpu,torch-cpu,build}.txt) "$@" --output-file $locks/semantic.txt
 
+echo "fleet.txt: the router of a fleet"
+# shellcheck disable=SC2046 # one word per package is meant
+compile pyproject.toml --extra cpu --extra semantic --extra fleet \
+    --constraint $locks/cpu.txt --constraint $locks/torch-cpu.txt --constraint $locks/build.txt \
+    --constraint $locks/semantic.txt $(all_but $locks/{cpu,torch-cpu,build,semantic}.txt) "$@" \
+    --output-file $locks/fleet.txt
+
 echo "dev.txt: tests, checks, load generator"
 # shellcheck disable=SC2046 # one word per package is meant
-compile pyproject.toml --extra cpu --extra semantic --extra dev --extra load \
+compile pyproject.toml --extra cpu --extra semantic --extra fleet --extra dev --extra load \
     --constraint $locks/cpu.txt --constraint $locks/torch-cpu.txt --constraint $locks/build.txt \
-    --constraint $locks/semantic.txt $(all_but $locks/{cpu,torch-cpu,build,semantic}.txt) "$@" --output-file $locks/dev.txt
+    --constraint $locks/semantic.txt --constraint $locks/fleet.txt \
+    $(all_but $locks/{cpu,torch-cpu,build,semantic,fleet}.txt) "$@" --output-file $locks/dev.txt
 
-drop_footer $locks/build.txt $locks/semantic.txt $locks/dev.txt
+drop_footer $locks/build.txt $locks/semantic.txt $locks/fleet.txt $locks/dev.txt

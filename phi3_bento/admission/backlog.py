@@ -126,6 +126,10 @@ class Backlog:
         self._places.add(place)
         return place
 
+    def __len__(self) -> int:
+        """Requests that have a place."""
+        return len(self._places)
+
     def waiting(self) -> int:
         """Requests that have no first token yet."""
         now = self._clock()

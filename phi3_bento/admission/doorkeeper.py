@@ -19,9 +19,10 @@ OPEN_PATHS = frozenset(
     {
         *("/livez", "/readyz", "/healthz", "/health", "/ping"),
         *("/v1/health/live", "/v1/health/ready", "/version"),
+        *("/load", "/get_load"),
     }
 )
-"""What probes read without a key."""
+"""What probes and load balancers read without a key."""
 
 PAGE_PATH = "/ui"
 """The page and its files: open, for there is nothing in them but what is in every copy of them."""

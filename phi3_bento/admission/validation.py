@@ -10,6 +10,7 @@ from typing import Any
 
 from phi3_bento.admission.sanitisation import sanitise
 from phi3_bento.admission.shape import check_shape, flaw_of
+from phi3_bento.admission.spelled_out import without_spelled_out
 from phi3_bento.admission.structured import check_structured
 from phi3_bento.core import Operation
 from phi3_bento.errors import InvalidRequest
@@ -80,7 +81,7 @@ def check_body(
     """
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    checked = {name: value for name, value in body.items() if value is not None}
+    checked = without_spelled_out(body)
     for name, reason in REFUSED_FIELDS.items():
         if name in checked:
             raise InvalidRequest(f"'{name}' cannot be set: {reason}.", param=name)

@@ -16,7 +16,7 @@ LOCKS = ROOT / "requirements"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 
-LOCK_NAMES = ("build.txt", "cpu.txt", "dev.txt", "semantic.txt", "torch-cpu.txt")
+LOCK_NAMES = ("build.txt", "cpu.txt", "dev.txt", "fleet.txt", "semantic.txt", "torch-cpu.txt")
 lock_names = pytest.mark.parametrize("name", LOCK_NAMES)
 
 

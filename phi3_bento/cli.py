@@ -17,6 +17,8 @@ from phi3_bento.engine.budget import GIB, MIB, MemoryPlan
 from phi3_bento.engine_choice import plan_for
 from phi3_bento.errors import StartFailure
 from phi3_bento.exits import Exit
+from phi3_bento.fleet import planning
+from phi3_bento.fleet.capacity import Demand, Speed
 from phi3_bento.fleet.commands import fleet_cli
 from phi3_bento.launcher import Launch, check_port, find_service_file, serve
 from phi3_bento.models.commands import model_cli
@@ -77,15 +79,26 @@ def serve_command(
 
 
 @cli.command("plan")
-def plan_command(
+def plan_command(  # noqa: PLR0913, PLR0917  # a load's figures
     as_json: Annotated[bool, typer.Option("--json", help="For a machine to read.")] = False,
+    rps: planning.Rps = None,
+    hit_rate: planning.HitRate = 0.0,
+    prompt: planning.Prompt = 200,
+    output: planning.Output = 64,
+    prefill: planning.Prefill = planning.FULL_SIZE.prefill,
+    decode: planning.Decode = planning.FULL_SIZE.decode,
 ) -> None:
     """Show how the memory would be divided.
 
-    Starts nothing, and makes or downloads the model where it is not there yet.
+    Starts nothing, and makes or downloads the model where it is not there yet. With --rps it shows
+    how many replicas a load needs instead.
 
-    Example: PHI3_MODEL=synthetic:phi-3-mini phi3-bento plan
+    Example: phi3-bento plan --rps 50 --hit-rate 0.95 --prompt 32 --output 1
     """
+    if rps is not None:
+        demand = Demand(rps, hit_rate, prompt, output)
+        planning.show_need(demand, Speed(prefill, decode), as_json=as_json)
+        return
     name, plan = _plan(load_settings())
     if as_json:
         typer.echo(json.dumps({"model": name, "peak_bytes": plan.peak_bytes, **asdict(plan)}))

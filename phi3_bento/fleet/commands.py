@@ -38,7 +38,9 @@ def up_command(
     ] = None,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "cache_aware",
 ) -> None:
-    """Start a fleet in the foreground; PHI3_PORT is the router's, replicas have those after it.
+    """Start a fleet in the foreground.
+
+    PHI3_PORT is the router's; replicas have those after it.
 
     Example: phi3-bento fleet up --replicas 2
     """
@@ -59,7 +61,12 @@ def status_command(
     as_json: Annotated[bool, typer.Option("--json", help="For a machine to read.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
 ) -> None:
-    """Show each replica's state, load, hit rates and restarts; live on a terminal."""
+    """Show how each replica is.
+
+    Its state, load, hit rates and restarts; live on a terminal.
+
+    Example: phi3-bento fleet status --once
+    """
     directory = _directory()
     status = ask(directory, {"do": "status"})["status"]
     console = Console()
@@ -77,14 +84,24 @@ def status_command(
 
 @fleet_cli.command("drain")
 def drain_command(number: Annotated[int, typer.Argument(help="Of the replica.", min=1)]) -> None:
-    """End one replica without a failed request: no new ones, then those that run, then the end."""
+    """End one replica without a failed request.
+
+    It gets no new ones, finishes those that it has, and ends.
+
+    Example: phi3-bento fleet drain 1
+    """
     ask(_directory(), {"do": "drain", "replica": number})
     _say(f"Replica {number} has ended.")
 
 
 @fleet_cli.command("add")
 def add_command() -> None:
-    """Start a replica in the first free place; returns when it gets requests."""
+    """Start one more replica.
+
+    In the first free place; returns when it gets requests.
+
+    Example: phi3-bento fleet add
+    """
     _say(f"Replica {ask(_directory(), {'do': 'add'})['replica']} gets requests.")
 
 
@@ -92,7 +109,12 @@ def add_command() -> None:
 def restart_command(
     model: Annotated[str | None, typer.Option(help="The model from now on; as PHI3_MODEL.")] = None,
 ) -> None:
-    """Replace the replicas one after the other, for a new model or version, without a failure."""
+    """Replace the replicas one by one.
+
+    For a new model or version, without a failed request.
+
+    Example: phi3-bento fleet restart --model phi3-mini-int8:latest
+    """
     variables = {} if model is None else {"PHI3_MODEL": _absolute(model)}
     ask(_directory(), {"do": "restart", "variables": variables}, _say)
     _say("All replicas are new.")
@@ -100,7 +122,12 @@ def restart_command(
 
 @fleet_cli.command("down")
 def down_command() -> None:
-    """End the fleet: running requests finish first."""
+    """End the fleet.
+
+    Running requests finish first.
+
+    Example: phi3-bento fleet down
+    """
     ask(_directory(), {"do": "down"})
     _say("The fleet ends.")
 

@@ -57,7 +57,9 @@ async def start_own_redis(layout: Layout, *, for_cache: bool) -> tuple[list[Chil
     Returns their processes, and the settings with which replicas use them.
     """
     password = secrets.token_hex(24)
-    wanted = {"limits": ("appendonly yes", "maxmemory-policy noeviction")}
+    wanted: dict[str, tuple[str, ...]] = {
+        "limits": ("appendonly yes", "maxmemory-policy noeviction")
+    }
     if for_cache:
         memory = f"maxmemory {CACHE_REDIS_MEMORY}"
         wanted["cache"] = ("appendonly no", memory, "maxmemory-policy allkeys-lru")

@@ -114,7 +114,7 @@ def test_the_tools_are_added_to_an_installed_runtime(install: ModuleType, tmp_pa
     install.install(tmp_path / ".venv", dev=False)
     install.calls.clear()
     install.install(tmp_path / ".venv", dev=True)
-    assert install.calls == ["requirements/semantic.txt", "requirements/dev.txt"]
+    assert install.calls == [f"requirements/{name}.txt" for name in ("semantic", "fleet", "dev")]
 
 
 def test_the_semantic_cache_is_added_to_an_installed_runtime(

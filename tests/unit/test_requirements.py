@@ -87,6 +87,10 @@ def test_the_semantic_cache_has_the_versions_of_pyproject() -> None:
     assert pins(EXTRAS["semantic"]).items() <= locked("semantic.txt").items()
 
 
+def test_the_fleet_has_the_versions_of_pyproject() -> None:
+    assert pins(EXTRAS["fleet"]).items() <= locked("fleet.txt").items()
+
+
 def test_the_tools_have_the_versions_of_pyproject() -> None:
     wanted = pins(EXTRAS["dev"] + EXTRAS["load"])
     assert wanted.items() <= locked("cpu.txt", "build.txt", "dev.txt").items()
@@ -115,7 +119,7 @@ def imported() -> set[str]:
 
 def test_everything_that_the_product_imports_is_locked() -> None:
     homes = packages_distributions()
-    runtime = locked("cpu.txt", "torch-cpu.txt", "semantic.txt").keys()
+    runtime = locked("cpu.txt", "torch-cpu.txt", "semantic.txt", "fleet.txt").keys()
     stray = {
         name
         for name in imported()

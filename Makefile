@@ -98,6 +98,10 @@ load-admission: install-dev ## CPU that keys, limits and ledger cost a request, 
 load-hits: install-dev ## Cache hits beside a trivial route in an untuned BentoML service; needs wrk
 	$(RUN) loadtests.hits $(ARGS)
 
+.PHONY: load-observability
+load-observability: install-dev ## What metrics, log and traces cost a cache hit; needs wrk
+	$(RUN) loadtests.observability $(ARGS)
+
 .PHONY: load-pair
 load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTYPE=fp8"
 	$(RUN) loadtests.pair $(ARGS)

@@ -9,19 +9,28 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import Field, ValidationError
 
-from phi3_bento.admission.door import FAILURE_KEY, Door
+from phi3_bento.admission.door import Door, logged_call
+from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.app import Application
 from phi3_bento.errors import Phi3Error, StartFailure
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, Generation
 from phi3_bento.responses import ClientGone, run_while_connected
 from phi3_bento.settings import load_settings
+from phi3_bento.usage.log import format_for, set_up_logging
 
 try:
     settings = load_settings()
 except StartFailure as failure:
     raise SystemExit(f"phi3-bento: {failure.message}") from failure
 
-application = Application(settings)
+# Before the application, whose parts may have something to say; BentoML has set up its own already.
+output = set_up_logging(
+    format_for(settings.log_format),
+    settings.log_level,
+    secrets=settings.secrets(),
+    context=logged_call,
+)
+application = Application(settings, output=output)
 
 Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]
 MaxTokens = Annotated[int, Field(ge=1, description="The most tokens to generate.")]
@@ -66,8 +75,8 @@ logging.getLogger("bentoml._internal.server.http_app").addFilter(is_worth_a_trac
     # read, and its time limit leaves a timer behind for every request: ours stand in the pipeline.
     traffic={"timeout": 3600},
     workers=1,
-    # BentoML cuts off the answer of a request whose content type it cannot decode for its log.
-    logging={"access": {"request_content_type": False}},
+    # Ours has a line for each request, of the API and of the native operations alike.
+    logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(application.api, name="openai")
 class Phi3Service:

@@ -4,20 +4,23 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware.cors import CORSMiddleware
 
+from phi3_bento.admission.door import Hooks, OwnApi
 from phi3_bento.core import Health
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
+from phi3_bento.engine.environment import memory_limit
 from phi3_bento.engine.public_prompts import PublicPrompts, open_public_prompts, read_prompts
 from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
@@ -26,9 +29,17 @@ from phi3_bento.isolation import check_isolation
 from phi3_bento.native import NativeApi
 from phi3_bento.parts import build_parts
 from phi3_bento.pipeline import Pipeline
-from phi3_bento.routes import API_PATHS, build_api
+from phi3_bento.routes import API_PATHS, build_api, templates, vllm_version
 from phi3_bento.settings import Settings
-from phi3_bento.usage.metrics import LATENCY_BUCKETS_S, Metrics
+from phi3_bento.usage.log import Output
+from phi3_bento.usage.metrics import Metrics
+from phi3_bento.usage.reporter import Reporter
+from phi3_bento.usage.request_log import RequestLog
+from phi3_bento.usage.tally import Tally
+from phi3_bento.watch import Watch
+
+if TYPE_CHECKING:
+    from phi3_bento.usage.trace import Tracing
 
 EXPOSED_HEADERS = (
     *("x-request-id", "openai-processing-ms", "server-timing"),
@@ -57,12 +68,19 @@ class Application:
         *,
         engine_factory: Callable[[], Awaitable[Engine]] | None = None,
         registry: CollectorRegistry = REGISTRY,
+        output: Output | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics(registry)
+        self.reporter = Reporter([Tally(self.metrics)])
+        if output is not None and settings.log_requests:
+            self.reporter.listeners.append(RequestLog(output.write, output.format))
+        self._tracing = _tracing(settings)
+        if self._tracing is not None:
+            self.reporter.listeners.append(self._tracing)
         self.parts = build_parts(settings, self.metrics)
         self.pipeline = Pipeline(
-            metrics=self.metrics,
+            report=self.reporter.note,
             ledger=self.parts.ledger,
             cache=self.parts.cache,
             max_choices=settings.max_choices,
@@ -76,10 +94,6 @@ class Application:
             keep_alive_s=settings.keep_alive_s,
             lifespan=self._lifespan,
         )
-        # The names that dashboards for vLLM's own server look for.
-        Instrumentator(registry=registry, excluded_handlers=["none"]).instrument(
-            self.api, latency_lowr_buckets=LATENCY_BUCKETS_S
-        )
         if settings.cors_origins:
             self.api.add_middleware(
                 CORSMiddleware,
@@ -88,6 +102,13 @@ class Application:
                 allow_headers=["*"],
                 expose_headers=list(EXPOSED_HEADERS),
             )
+        self.watch = Watch(
+            self.metrics,
+            self.pipeline,
+            self.parts,
+            self.reporter,
+            budget_bytes=min(int(settings.memory), memory_limit() or sys.maxsize),
+        )
         self._engine_factory = engine_factory or (
             lambda: start_engine(
                 settings, report=self.pipeline.starting, on_step=self.parts.meter.observe
@@ -101,30 +122,35 @@ class Application:
         return {
             "doorkeeper": self.parts.doorkeeper,
             "max_body_bytes": int(self.settings.max_body_bytes),
-            "api": self.api,
-            "api_paths": API_PATHS,
+            "own": OwnApi(self.api, API_PATHS, templates(self.api)),
+            "hooks": Hooks(
+                on_start=self._tracing.announce if self._tracing else lambda _: None,
+                on_end=self.reporter.note,
+                before_metrics=self.watch.before_metrics,
+            ),
         }
 
     def health(self) -> Health:
-        """Whether requests are answered now; also what the metric says."""
-        health = self.pipeline.health()
-        self.metrics.ready.set(health.is_ready)
-        return health
+        """Whether requests are answered now."""
+        return self.pipeline.health()
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
+        self.reporter.start()
         start = asyncio.create_task(self._start())
+        watch = asyncio.create_task(self.watch.run())
         self._drain_on_sigterm()
         try:
             yield
         finally:
-            tasks = [task for task in (start, self._audit) if task is not None]
+            tasks = [task for task in (start, watch, self._audit) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._engine is not None:
                 await self._engine.close()
             await self.parts.close()
+            await asyncio.to_thread(self._close_reports)
 
     async def _start(self) -> None:
         try:
@@ -145,9 +171,14 @@ class Application:
             self.pipeline.open(self._engine, gate)
             if self.parts.audit is not None:
                 self._audit = asyncio.create_task(self.parts.audit.run(self._engine, gate))
-            self.metrics.name_build(self._engine.card.name)
+            self.metrics.name_build(self._engine.card.name, vllm_version())
             _settle_garbage_collector()
             logger.info("Ready: %s answers.", self._engine.card.name)
+
+    def _close_reports(self) -> None:
+        self.reporter.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
     async def _open_public_prompts(self, engine: Engine) -> PublicPrompts:
         path = self.settings.public_prompts
@@ -178,6 +209,15 @@ class Application:
         # A server in a thread, as in tests, gets no signals.
         if callable(inherited) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    if settings.otlp_endpoint is None:
+        return None
+    # It brings an HTTP client and protobuf, which nobody needs who does not trace.
+    trace = import_module("phi3_bento.usage.trace")
+    tracing: Tracing = trace.Tracing(settings.otlp_endpoint, share=settings.trace_share)
+    return tracing
 
 
 def _settle_garbage_collector() -> None:

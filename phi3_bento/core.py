@@ -9,6 +9,9 @@ from time import monotonic, time
 from typing import Any
 from uuid import uuid4
 
+from phi3_bento.errors import Phi3Error, RateLimited
+from phi3_bento.trace_context import TraceContext
+
 
 class Operation(StrEnum):
     """What a request asks of the engine; the value is the metrics label."""
@@ -81,17 +84,24 @@ class Call:
     """Clock of `time.monotonic`, seconds."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds that its stages took, by their names in Server-Timing."""
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    """The same as stage, begin and end, on the clock of `started_at`."""
     has_standing: bool = False
     """The limits stand in `headers` already."""
+    trace: TraceContext = field(default_factory=lambda: TraceContext.read(None))
+    records: list["RequestRecord"] = field(default_factory=list)
+    """What it has asked of the pipeline: nothing, one request, or a batch of them."""
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Note how long the block takes."""
-        started_at = monotonic()
+        began_at = monotonic()
         try:
             yield
         finally:
-            self.timings[stage] = self.timings.get(stage, 0.0) + monotonic() - started_at
+            ended_at = monotonic()
+            self.timings[stage] = self.timings.get(stage, 0.0) + ended_at - began_at
+            self.spans.append((stage, began_at, ended_at))
 
     def server_timing(self, total: str) -> str:
         """The stages so far and, under the name `total`, all of the time until now."""
@@ -122,6 +132,25 @@ class TokenCount:
     def total(self) -> int:
         """What a limit on tokens counts."""
         return self.prompt + self.completion
+
+
+@dataclass(slots=True)
+class EngineTimes:
+    """When the engine worked on one request, by `time.monotonic`, 0.0 for not yet; it fills this.
+
+    Of several answers at once: when it worked on the first.
+    """
+
+    queued_at: float = 0.0
+    scheduled_at: float = 0.0
+    first_token_at: float = 0.0
+    last_token_at: float = 0.0
+
+    def phases(self) -> list[tuple[str, float, float]]:
+        """What is known of `queue`, `prefill` and `decode`: each with its begin and end."""
+        times = (self.queued_at, self.scheduled_at, self.first_token_at, self.last_token_at)
+        steps = zip(("queue", "prefill", "decode"), times, times[1:], strict=False)
+        return [(name, begin, end) for name, begin, end in steps if begin and end >= begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +212,7 @@ class Job:
     cache_salt: str | None = None
     """Only jobs of one salt share KV blocks of their prompts; a `PrefixSalt` as text."""
     tokens: TokenCount = field(default_factory=TokenCount)
+    times: EngineTimes = field(default_factory=EngineTimes)
     assemble: Callable[[Sequence[bytes]], bytes] | None = None
     """Makes the unstreamed answer of all chunks of a stream with usage; None: it has none."""
 
@@ -237,6 +267,14 @@ class Health:
         return self.state in (State.READY, State.STARTING)
 
 
+class Fault(StrEnum):
+    """Whose fault it is that a request got no answer; the value is the metrics label."""
+
+    NONE = "none"
+    CLIENT = "client"
+    SERVICE = "service"
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """The facts of one request; the stages fill it and `usage` reports it at the end."""
@@ -267,6 +305,18 @@ class RequestRecord:
     ended_at: float | None = None
     outcome: str = "aborted"
     """`ok`, `aborted` (the client hung up), or the code of the error."""
+    fault: Fault = Fault.NONE
+    """Whose fault it is that it has no answer."""
+    limit: str | None = None
+    """Which limit of its key has refused it."""
+    times: EngineTimes | None = None
+    """None: the engine did not work for it."""
+
+    def blame(self, error: Phi3Error) -> str:
+        """Note whose fault an error is; returns the outcome that it makes."""
+        self.fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
+        self.limit = error.limit if isinstance(error, RateLimited) else None
+        return error.code or error.type
 
     @property
     def seconds_to_first_piece(self) -> float | None:
@@ -285,6 +335,26 @@ class RequestRecord:
     def seconds(self) -> float:
         """Time from start to end, or to now while the request runs."""
         return (self.ended_at or monotonic()) - self.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request and its answer, as the door saw them; `usage` reports it."""
+
+    call: Call
+    method: str
+    route: str
+    """The route's template, or one word for all paths that have none; never the path itself."""
+    status: int
+    refusal: Phi3Error | None = None
+    """With what the door itself has answered."""
+    ended_at: float = field(default_factory=monotonic)
+    """Clock of `time.monotonic`, seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """From the request's head to the end of its answer."""
+        return self.ended_at - self.call.started_at
 
 
 async def whole(pieces: AsyncGenerator[bytes, None]) -> bytes:

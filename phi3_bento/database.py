@@ -148,6 +148,8 @@ def open_database(url: str) -> AsyncEngine:
     """
     parsed = _parse(url)
     options: dict[str, Any] = {"pool_size": 3, "max_overflow": 2, "pool_timeout": CONNECT_LIMIT_S}
+    # What a statement was given has no place in the text of its failure, and so in a log.
+    options["hide_parameters"] = True
     if parsed.get_backend_name() == "sqlite":
         _make_file(parsed)
         engine = create_async_engine(parsed, **options)

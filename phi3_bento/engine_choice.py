@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import importlib.metadata
+import json
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from phi3_bento.engine.options import VllmOptions
 from phi3_bento.models.checkpoint import fingerprint
 from phi3_bento.models.source import ModelSource, find_model
 from phi3_bento.settings import Settings
+from phi3_bento.usage.log import format_for, vllm_configuration
 
 BLOCK_TOKENS = 32
 """Tokens per KV block. vLLM's 128 on CPU would never find a shorter prefix in its cache."""
@@ -71,6 +73,7 @@ async def start_engine(
             data_dir=settings.data_dir,
             threads=settings.threads,
             log_level=settings.log_level,
+            log_configuration=await asyncio.to_thread(_write_log_configuration, settings),
             inherited=os.environ,
         )
     )
@@ -98,6 +101,15 @@ async def start_engine(
         )
     )
     return engine
+
+
+def _write_log_configuration(settings: Settings) -> Path:
+    """How EngineCore logs: as this process does."""
+    file = settings.data_dir / "run" / str(settings.port) / "vllm-logging.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    configuration = vllm_configuration(format_for(settings.log_format), settings.log_level)
+    file.write_text(json.dumps(configuration))
+    return file
 
 
 def _revision(directory: Path, settings: Settings) -> str:

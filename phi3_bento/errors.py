@@ -60,6 +60,11 @@ class Phi3Error(Exception):
         self.retry_after_s = retry_after_s
 
     @property
+    def is_ours(self) -> bool:
+        """The service has failed, and not the client: it counts against availability."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to this failure, lower case."""
         if self.retry_after_s is None:
@@ -155,6 +160,19 @@ class RateLimited(Phi3Error):
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        limit: str = "other",
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+        self.limit = limit
+        """Which one: a word for metrics and logs."""
+
     @property
     def headers(self) -> dict[str, str]:
         never = {"x-should-retry": "false"} if self.retry_after_s is None else {}
@@ -204,6 +222,10 @@ class NotCached(Phi3Error):
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "not_cached"
+
+    @property
+    def is_ours(self) -> bool:
+        return False
 
     @property
     def headers(self) -> dict[str, str]:

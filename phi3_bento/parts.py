@@ -109,9 +109,7 @@ def build_parts(settings: Settings, metrics: Metrics) -> Parts:
         throttle=AttemptThrottle(settings.failed_attempts_per_minute),
         open_metrics=settings.open_metrics,
     )
-    ledger = Ledger(
-        database, Journal(settings.data_dir / "usage-journal"), on_lag=metrics.ledger_pending.set
-    )
+    ledger = Ledger(database, Journal(settings.data_dir / "usage-journal"))
     tier, audit = (
         build_semantic(settings, secret, metrics) if settings.semantic_cache else (None, None)
     )

@@ -18,7 +18,6 @@ from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavai
 from phi3_bento.load_report import LoadReport
 from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
-from phi3_bento.usage.metrics import Metrics
 
 _STARTING = Health(State.STARTING, "The engine starts.")
 _DRAINING = Health(State.CLOSED, "The service is shutting down.")
@@ -36,14 +35,14 @@ class Pipeline:
     def __init__(
         self,
         *,
-        metrics: Metrics,
+        report: Callable[[RequestRecord], None],
         ledger: Ledger,
         cache: AnswerCache,
         max_choices: int,
         first_piece_limit_s: float,
         on_semantic_hit: Callable[[Sample], None] = lambda _: None,
     ) -> None:
-        self._metrics = metrics
+        self._report = report
         self._ledger = ledger
         self.cache = cache
         self._max_choices = max_choices
@@ -66,7 +65,8 @@ class Pipeline:
         generator or cancelling the task stops the engine's work. When it ends, the request has
         its row in the ledger.
         """
-        record = RequestRecord(operation, call.request_id, call.caller)
+        record = RequestRecord(operation, call.request_id, call.caller, started_at=call.started_at)
+        call.records.append(record)
         async with self._accounted(record):
             engine, gate = self._require()
             checked = self._check(operation, body, engine)
@@ -117,7 +117,7 @@ class Pipeline:
         if job.operation.is_generation:
             call.headers["cache-status"] = status_of("fwd=bypass")
         async with gate.let_in(job, body, call) as ticket:
-            record.let_in, record.tokens = True, job.tokens
+            record.let_in, record.tokens, record.times = True, job.tokens, job.times
             record.predicted_s = ticket.place.predicted_s
             async with aclosing(engine.run(ticket.job)) as pieces:
                 async for piece in pieces:
@@ -205,32 +205,32 @@ class Pipeline:
             raise RuntimeError("a request must be answered in a task, so that it can be ended")
         self._running.add(task)
         self._idle.clear()
-        self._metrics.in_flight.inc()
         try:
             yield
             await self._enter_row(record, "ok")
         except Phi3Error as error:
-            await self._enter_row(record, error.code or error.type)
+            await self._enter_row(record, record.blame(error))
             raise
         except Exception:
             # Nobody foresaw it; the client reads the same of it as of a failed engine.
-            await self._enter_row(record, EngineFailure.code or EngineFailure.type)
+            await self._enter_row(record, record.blame(EngineFailure("")))
             raise
         except asyncio.CancelledError:
             if not self._cut_off:
                 raise
             task.uncancel()
-            await self._enter_row(record, "cut_off")
-            raise Unavailable(
+            failure = Unavailable(
                 "The service is shutting down and could not wait longer for this answer.",
                 retry_after_s=_RETRY_ELSEWHERE_S,
-            ) from None
+            )
+            record.blame(failure)
+            await self._enter_row(record, "cut_off")
+            raise failure from None
         finally:
             self._end(record)
             self._running.discard(task)
             if not self._running:
                 self._idle.set()
-            self._metrics.in_flight.dec()
 
     async def _enter_row(self, record: RequestRecord, outcome: str) -> None:
         """Write the row before the client has all of its answer."""
@@ -244,5 +244,5 @@ class Pipeline:
             record.ended_at = monotonic()
             if record.let_in:
                 self._ledger.write_soon(record)
-        self._metrics.observe(record)
+        self._report(record)
         self.cache.observe(record)

@@ -75,7 +75,8 @@ def _metrics_page() -> str:
         rows.append((f"`{family.name}{suffix}`", family.type, label_text, family.documentation))
     return (
         f"{_NOTE}\n# Metrics\n\n"
-        "At `/metrics`, beside vLLM's `vllm:*` families and BentoML's `bentoml_service_*`.\n\n"
+        "At `/metrics`, beside vLLM's `vllm:*` families and BentoML's `bentoml_service_*` (of the "
+        "native routes alone). How to read them: [monitoring.md](monitoring.md).\n\n"
         + _table(("Family", "Type", "Labels", "Meaning"), rows)
     )
 

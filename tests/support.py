@@ -155,6 +155,8 @@ class EchoServer:
         return self.application.health().is_ready
 
     def metric(self, name: str, **labels: str) -> float:
+        self.application.watch.look()
+        self.application.reporter.flush()
         return self.registry.get_sample_value(name, labels) or 0.0
 
 

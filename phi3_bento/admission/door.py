@@ -3,39 +3,26 @@
 An ASGI middleware, because BentoML answers its native routes before any code of ours runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextvars import ContextVar
 from copy import copy
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from phi3_bento.admission.doorkeeper import PAGE_PATH, Doorkeeper, new_call
-from phi3_bento.admission.native_failure import native_failure
-from phi3_bento.core import LOCAL_CALLER, Call
-from phi3_bento.errors import (
-    BodyTooLarge,
-    Phi3Error,
-    UnsupportedMediaType,
-    to_openai,
-)
-
-FAILURE_KEY = "phi3.failure"
-"""Where in the scope a native operation leaves its `Phi3Error`: BentoML would hide what it says."""
+from phi3_bento.admission.doorkeeper import METRICS_PATH, PAGE_PATH, Doorkeeper, new_call
+from phi3_bento.admission.reply import FAILURE_KEY, Reply
+from phi3_bento.admission.rooms import Rooms
+from phi3_bento.core import LOCAL_CALLER, Call, Exchange
+from phi3_bento.errors import BodyTooLarge, Phi3Error, UnsupportedMediaType
 
 API_PREFIXES = ("/v1/", "/admin/", f"{PAGE_PATH}/")
 
 _PASSED = "phi3.passed"
 """What in the scope says that the request came through the door already."""
-
-CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that did not wait; for logs and metrics, nobody receives it."""
-
-_PATH_FAILURES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 _call: ContextVar[Call] = ContextVar("phi3_call")
 
@@ -48,12 +35,48 @@ def current_call() -> Call:
     return _call.get(None) or Call(LOCAL_CALLER, "internal")
 
 
+@dataclass(frozen=True, slots=True)
+class OwnApi:
+    """Our app, which answers `paths` and what begins with `API_PREFIXES`, past BentoML."""
+
+    app: ASGIApp
+    paths: Collection[str]
+    templates: frozenset[str] = frozenset()
+    """Its routes that are one path each."""
+
+    def has(self, path: str) -> bool:
+        """The app answers `path`, if only with 404."""
+        return path in self.paths or path.startswith(API_PREFIXES)
+
+
+async def _nothing() -> None:
+    """Where nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who wants to know what happens at the door."""
+
+    on_start: Callable[[Call], None] = lambda _: None
+    """Hears of every request before anything is known of it but its head."""
+    on_end: Callable[[Exchange], None] = lambda _: None
+    """Hears of every request when it has ended."""
+    before_metrics: Callable[[], Awaitable[None]] = _nothing
+    """Runs before /metrics is read."""
+
+
+def logged_call() -> dict[str, str]:
+    """What a line of the log says of the call for which it was written."""
+    call = _call.get(None)
+    return {} if call is None else {"request_id": call.request_id, "trace_id": call.trace.trace}
+
+
 class Door:
     """Lets requests in, or refuses them in OpenAI's form; names every request.
 
     A client's `X-Request-Id` is kept where it is short and plain, and replaced otherwise.
     `native_paths` are answered by BentoML, whose error bodies are not OpenAI's: they are
-    rewritten. `api` answers `api_paths` and what begins with `API_PREFIXES`.
+    rewritten.
 
     BentoML takes it as a middleware behind its own (traces, access log, metrics), which cost a
     cache hit more than all else. When the service starts it moves before them, and they see only
@@ -67,15 +90,17 @@ class Door:
         doorkeeper: Doorkeeper,
         max_body_bytes: int,
         native_paths: Iterable[str] = (),
-        api: ASGIApp | None = None,
-        api_paths: Iterable[str] = (),
+        own: OwnApi | None = None,
+        hooks: Hooks = Hooks(),
     ) -> None:
         self._app = app
         self._doorkeeper = doorkeeper
         self._max_body_bytes = max_body_bytes
         self._native_paths = frozenset(native_paths)
-        self._api = api
-        self._api_paths = frozenset(api_paths)
+        self._own = own
+        self._paths = self._native_paths | (own.templates if own else frozenset())
+        self._hooks = hooks
+        self._rooms = Rooms(self._paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,24 +116,39 @@ class Door:
 
     def _move_before(self, frame: Any) -> None:
         """Take the place before `frame`, the Starlette app in which this is a middleware."""
-        if self._api is not None and isinstance(frame, Starlette) and frame.middleware_stack:
+        if self._own is not None and isinstance(frame, Starlette) and frame.middleware_stack:
             door = copy(self)
             door._app = frame.middleware_stack
+            door._rooms = Rooms(self._paths, frame)
             frame.middleware_stack = door
 
     def _next(self, path: str) -> ASGIApp:
-        is_api = path in self._api_paths or path.startswith(API_PREFIXES)
-        return self._api if is_api and self._api is not None else self._app
+        if self._own is not None and self._own.has(path):
+            return self._own.app
+        return self._rooms.find(path) or self._app
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_PASSED] = True
         call = new_call(scope)
         _call.set(call)
+        self._hooks.on_start(call)
         is_native = scope["path"] in self._native_paths
-        reply = _Reply(send, scope, call, self._doorkeeper, is_native=is_native)
+        reply = Reply(send, scope, call, self._doorkeeper, is_native=is_native)
+        try:
+            await self._let_through(scope, receive, reply, is_native)
+        finally:
+            route = self._rooms.template(scope)
+            self._hooks.on_end(Exchange(call, scope["method"], route, reply.status, reply.refusal))
+
+    async def _let_through(
+        self, scope: Scope, receive: Receive, reply: Reply, is_native: bool
+    ) -> None:
+        call = reply.call
         try:
             with call.timed("auth"):
                 await self._doorkeeper.admit(scope, call)
+            if scope["path"] == METRICS_PATH:
+                await self._hooks.before_metrics()
             headers = Headers(scope=scope)
             if is_native:
                 _check_is_json(scope["method"], headers.get("content-type"))
@@ -148,76 +188,6 @@ class Door:
             f"The body is larger than {self._max_body_bytes} bytes. Send less, or raise "
             "PHI3_MAX_BODY_BYTES."
         )
-
-
-class _Reply:
-    """Sends a response on, with the request id, and BentoML's errors in OpenAI's form."""
-
-    def __init__(
-        self, send: Send, scope: Scope, call: Call, doorkeeper: Doorkeeper, *, is_native: bool
-    ) -> None:
-        self._send = send
-        self._scope = scope
-        self._call = call
-        self._doorkeeper = doorkeeper
-        self._is_native = is_native
-        self._failed_start: Message | None = None
-        self._failed_body = b""
-        self.started = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.started = True
-            await self._doorkeeper.say_standing(self._call)
-            MutableHeaders(scope=message).update(self._headers())
-            if self._is_bentoml_s_failure(message):
-                self._failed_start = message
-                return
-        elif self._failed_start is not None and message["type"] == "http.response.body":
-            self._failed_body += message.get("body", b"")
-            if not message.get("more_body"):
-                await self._send_failure(self._failed_start["status"])
-            return
-        await self._send(message)
-
-    async def refuse(self, error: Phi3Error) -> None:
-        """Answer with `error` instead of the app.
-
-        The server reads what is left of the body and drops it: who still sends when the connection
-        is closed is reset, and reads no answer.
-        """
-        body = orjson.dumps(to_openai(error))
-        await self._doorkeeper.say_standing(self._call)
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            **self._headers(),
-            **error.headers,
-        }
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": error.status, "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def close(self) -> None:
-        """Answer somebody who is no longer there."""
-        start = {"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []}
-        await self._send(start)
-        await self._send({"type": "http.response.body"})
-
-    def _is_bentoml_s_failure(self, start: Message) -> bool:
-        """Of a native operation, or of a wrong path or method, told in plain text."""
-        status = start["status"]
-        if self._is_native:
-            return bool(status >= HTTPStatus.BAD_REQUEST)
-        kind = Headers(raw=start["headers"]).get("content-type", "")
-        return status in _PATH_FAILURES and kind.startswith("text/plain")
-
-    def _headers(self) -> dict[str, str]:
-        return {"x-request-id": self._call.request_id, **self._call.headers}
-
-    async def _send_failure(self, status: int) -> None:
-        failure = self._scope.get(FAILURE_KEY) or native_failure(status, self._failed_body)
-        await self.refuse(failure)
 
 
 def _check_is_json(method: str, content_type: str | None) -> None:

@@ -14,6 +14,7 @@ from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.throttle import AttemptThrottle
 from phi3_bento.core import LOCAL_CALLER, Call, Caller, Scope
 from phi3_bento.errors import InvalidApiKey, InvalidRequest, PermissionDenied, RateLimited
+from phi3_bento.trace_context import TraceContext
 
 OPEN_PATHS = frozenset(
     {
@@ -89,6 +90,7 @@ class Doorkeeper:
                 f"The key '{call.caller.key_id}' may use {requests.limit} requests per minute: all "
                 "are used.",
                 retry_after_s=requests.reset_s,
+                limit="requests_per_minute",
             )
 
     async def say_standing(self, call: Call) -> None:
@@ -119,9 +121,11 @@ def is_page(path: str) -> bool:
 
 def new_call(scope: AsgiScope) -> Call:
     """A call of nobody yet, under the client's request id if that is short and plain."""
-    given = Headers(scope=scope).get("x-request-id")
+    headers = Headers(scope=scope)
+    given = headers.get("x-request-id")
     is_usable = given is not None and _REQUEST_ID.fullmatch(given)
-    return Call(_NOBODY, given if given is not None and is_usable else uuid4().hex)
+    name = given if given is not None and is_usable else uuid4().hex
+    return Call(_NOBODY, name, trace=TraceContext.read(headers.get("traceparent")))
 
 
 def _needed_scope(path: str) -> Scope:

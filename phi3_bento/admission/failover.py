@@ -87,6 +87,11 @@ class Breaker:
         self._retry_at = now + self._retry_s
         return True
 
+    @property
+    def is_open(self) -> bool:
+        """An outage goes on."""
+        return self._retry_at is not None
+
     def fail(self, now: float) -> bool:
         """The store did not answer; True: an outage begins."""
         begins = self._retry_at is None
@@ -110,6 +115,11 @@ class Failover:
         self._retry_s = retry_s
         self._breaker = Breaker(retry_s)
         self._turns = asyncio.Semaphore(MAX_TURNS)
+
+    @property
+    def is_local(self) -> bool:
+        """The shared store does not answer."""
+        return self._breaker.is_open
 
     async def run(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """The result of `work`, on the store that answers; raises what `work` raises."""

@@ -27,10 +27,14 @@ class Ticket:
     call: Call
 
     def begin(self) -> None:
-        """Note the time of its first token. Idempotent."""
-        if self.place.began_at is None:
-            self.place.began_at = monotonic()
-            self.call.timings["engine"] = self.place.began_at - self.place.entered_at
+        """Note the time of its first token, and what it was spent on. Idempotent."""
+        if self.place.began_at is not None:
+            return
+        began_at = self.place.began_at = monotonic()
+        phases = {name: end - begin for name, begin, end in self.job.times.phases()}
+        rest_s = began_at - self.place.entered_at - sum(phases.values())
+        self.call.timings.update({"engine": max(rest_s, 0.0), **phases})
+        self.call.spans.append(("engine", self.place.entered_at, began_at))
 
 
 class Gate:

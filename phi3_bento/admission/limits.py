@@ -15,6 +15,9 @@ from phi3_bento.admission.standing import Standing
 from phi3_bento.core import Caller
 from phi3_bento.errors import RateLimited
 
+SLOTS = "concurrent_requests"
+"""What metrics call the limit on requests at once."""
+
 SLOT_RETRY_S = 1.0
 """Nobody knows when a running request ends; a client may ask again after this."""
 
@@ -81,6 +84,11 @@ class Limiter:
         failover = Failover(store, clock=clock, retry_s=retry_s)
         return cls(failover, clock=clock, minute_s=minute_s)
 
+    @property
+    def is_local(self) -> bool:
+        """Redis does not answer: limits are counted in this process alone."""
+        return self._failover.is_local
+
     async def acquire(self, caller: Caller, tokens: int) -> Lease:
         """Take one request, `tokens` tokens and one slot: all of them, or raise `RateLimited`.
 
@@ -93,7 +101,9 @@ class Limiter:
         for limit, amount in wanted:
             limit.check(amount)
         if caller.quota.concurrent_requests == 0:
-            raise RateLimited(f"The key '{caller.key_id}' may have no requests at once.")
+            raise RateLimited(
+                f"The key '{caller.key_id}' may have no requests at once.", limit=SLOTS
+            )
         if not wanted and caller.quota.concurrent_requests is None:
             return Lease(Standing(), None)
         return await self._failover.run(lambda store: self._take(store, caller, wanted))
@@ -181,6 +191,7 @@ class _Taken:
                 f"The key '{caller.key_id}' may have {limit} requests at once, and all of them "
                 "run. Send this one when another has ended.",
                 retry_after_s=SLOT_RETRY_S,
+                limit=SLOTS,
             )
 
     def drop_slot(self) -> None:

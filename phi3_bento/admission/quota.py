@@ -32,7 +32,8 @@ class Limit:
         if amount > self.size:
             advice = " Send a shorter prompt or a smaller max_tokens." * (self.unit == "tokens")
             raise RateLimited(
-                f"{self._sentence}, and this request needs {amount}: it can never pass.{advice}"
+                f"{self._sentence}, and this request needs {amount}: it can never pass.{advice}",
+                limit=self._name,
             )
 
     def refusal(self, amount: int, count: Count, now: float) -> RateLimited:
@@ -45,7 +46,12 @@ class Limit:
             f"{self._sentence}: {count.used - amount} are used, and this request needs {amount}. "
             f"All are free again in {duration(wait_s)}{at}.",
             retry_after_s=wait_s,
+            limit=self._name,
         )
+
+    @property
+    def _name(self) -> str:
+        return f"{self.unit}_per_{self.window}"
 
     @property
     def _sentence(self) -> str:

@@ -42,6 +42,7 @@ class AttemptThrottle:
                 f"{failures.count} requests with a missing or wrong API key came from this address "
                 f"within a minute. Send a valid key in {duration(wait_s)}.",
                 retry_after_s=wait_s,
+                limit="failed_attempts",
             )
 
     def note_failure(self, address: str, now: float) -> None:

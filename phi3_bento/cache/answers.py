@@ -93,6 +93,13 @@ class AnswerCache:
         self._results: Counter[str] = Counter()
         self._saved_s = 0.0
 
+    def memory_bytes(self) -> dict[str, int]:
+        """What kept answers take of this process's memory, by tier."""
+        return {
+            Tier.MEMORY.value: self._tiers.memory.bytes_used,
+            Tier.WARM.value: self.warm.bytes_used,
+        }
+
     def open(self, card: ModelCard) -> None:
         """Give the warm cache's answers of this model; call it before anything is kept."""
         self.warm.keep_only(card)

@@ -73,6 +73,7 @@ class EchoEngine:
             raise Unavailable("The engine is closed.")
         self.running += 1
         self.started += 1
+        job.times.queued_at = job.times.scheduled_at = time.monotonic()
         finished = False
         try:
             script = self._scripts.popleft() if self._scripts else None
@@ -103,6 +104,8 @@ class EchoEngine:
         for index, word in enumerate(text.split()[:limit]):
             if self.word_s:
                 await asyncio.sleep(self.word_s)
+            job.times.last_token_at = time.monotonic()
+            job.times.first_token_at = job.times.first_token_at or job.times.last_token_at
             job.tokens.prompt = prompt_tokens
             job.tokens.completion += 1
             self.on_step(Step(0 if index else prompt_tokens, self.running, self.word_s))

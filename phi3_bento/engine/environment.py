@@ -79,7 +79,12 @@ def preloads(prefix: Path = Path(sys.prefix)) -> list[Path]:
 
 
 def engine_environment(
-    *, data_dir: Path, threads: int | None, log_level: str, inherited: Mapping[str, str]
+    *,
+    data_dir: Path,
+    threads: int | None,
+    log_level: str,
+    log_configuration: Path | None = None,
+    inherited: Mapping[str, str],
 ) -> dict[str, str]:
     """Variables to set before vLLM is imported; what the operator has set already is kept.
 
@@ -101,6 +106,8 @@ def engine_environment(
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "THP_MEM_ALLOC_ENABLE": "1",
     }
+    if log_configuration is not None:
+        wanted["VLLM_LOGGING_CONFIG_PATH"] = str(log_configuration)
     environment = {name: value for name, value in wanted.items() if name not in inherited}
     preload = [inherited["LD_PRELOAD"]] if inherited.get("LD_PRELOAD") else []
     missing = [str(path) for path in preloads() if path.name not in "".join(preload)]

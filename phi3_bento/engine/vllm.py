@@ -1,11 +1,10 @@
 """vLLM in this process's event loop, and its own OpenAI serving layer, as an `Engine`.
 
-The only file that imports vllm, and the only one to change when vLLM changes. Its environment
-(`engine/environment.py`) must be set before this file is imported.
+This file, `vllm_watch.py` and `vllm_executor.py` alone import vllm, and change when it changes.
+Its environment (`engine/environment.py`) must be set before this file is imported.
 """
 
 import asyncio
-import logging
 import time
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -28,13 +27,13 @@ from vllm.exceptions import VLLMError
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
-from vllm.v1.metrics.loggers import StatLoggerBase
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
+from phi3_bento.core import Health, Job, ModelCard, Operation, State
 from phi3_bento.engine.assembly import assemble
 from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
 from phi3_bento.engine.options import VllmOptions
+from phi3_bento.engine.vllm_watch import StepClock, TimedLLM, times_of_this_task
 from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
@@ -43,35 +42,12 @@ _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
     Operation.TOKENIZE: TypeAdapter(TokenizeRequest),
     Operation.DETOKENIZE: TypeAdapter(DetokenizeRequest),
 }
-# It would write a line for every engine step: their details are for `StepClock`.
-logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
-
 _ANSWERS: dict[Operation, type[BaseModel]] = {
     Operation.CHAT: chat.ChatCompletionResponse,
     Operation.COMPLETION: completion.CompletionResponse,
 }
 _EVENT_PREFIX = "data: "
 _END_OF_STREAM = "[DONE]"
-
-
-class StepClock(StatLoggerBase):
-    """Notes when the engine last reported a step, the proof of progress, and what it computed."""
-
-    def __init__(self, on_step: Callable[[Step], None]) -> None:
-        self.last_step_at = time.monotonic()
-        self._on_step = on_step
-
-    def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
-        """Called by vLLM after every engine step."""
-        self.last_step_at = time.monotonic()
-        details = scheduler_stats and scheduler_stats.iteration_details
-        if details and not details.is_dummy:
-            seconds = details.elapsed_ms / 1000
-            step = Step(details.num_ctx_tokens, details.num_generation_tokens, seconds)
-            self._on_step(step)
-
-    def log_engine_initialized(self) -> None:
-        """Required by vLLM; nothing to log."""
 
 
 class VllmEngine:
@@ -160,6 +136,7 @@ class VllmEngine:
         self._running += 1
 
     async def _pieces(self, job: Job) -> AsyncGenerator[bytes, None]:
+        times_of_this_task.set(job.times)
         answer = await self._call(job)
         if isinstance(answer, ErrorResponse):
             raise _failure_from_response(answer)
@@ -235,7 +212,7 @@ def _kv_tokens(engine: AsyncLLM) -> int:
 
 def _start_processes(arguments: Namespace, clock: StepClock) -> AsyncLLM:
     options = AsyncEngineArgs.from_cli_args(arguments)
-    return AsyncLLM.from_engine_args(options, stat_loggers=[lambda *_: clock])
+    return TimedLLM.from_engine_args(options, stat_loggers=[lambda *_: clock])
 
 
 def _special_tokens(engine: AsyncLLM) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ moments, as it is set here. Rows have ids of their own: one that is written twic
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -38,12 +37,10 @@ class Ledger:
         journal: Journal,
         *,
         retry_s: float = RETRY_S,
-        on_lag: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._journal = journal
         self._retry_s = retry_s
-        self._on_lag = on_lag
         self._insert = insert_missing(usage, database.dialect.name)
         self._pending: list[tuple[Row, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
@@ -52,6 +49,16 @@ class Ledger:
         self._database_works = True
         self._problem: str | None = None
         self._closing = False
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that are not durable yet."""
+        return len(self._pending)
+
+    @property
+    def uses_journal(self) -> bool:
+        """The database has failed, and rows go to this disk."""
+        return not self._database_works
 
     def start(self) -> None:
         """Begin to write, and to replay what an earlier process left in the journal."""
@@ -70,7 +77,6 @@ class Ledger:
         """Have the row written; for who cannot wait, as when a client has hung up."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((row_of(record), written))
-        self._on_lag(len(self._pending))
         self._wake.set()
         return written
 
@@ -95,7 +101,6 @@ class Ledger:
             for _, written in batch:
                 if not written.done():
                     written.set_result(None)
-            self._on_lag(len(self._pending))
             if self._pending or self._closing:
                 self._wake.set()
 

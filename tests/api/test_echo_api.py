@@ -35,7 +35,7 @@ def test_a_response_carries_its_request_id_and_timings(echo: EchoServer) -> None
     assert response.json()["id"] == "chatcmpl-my-1"
     assert response.headers["openai-processing-ms"].isdigit()
     stages = [part.partition(";")[0] for part in response.headers["server-timing"].split(", ")]
-    assert stages == ["auth", "engine", "total"]
+    assert stages == ["auth", "engine", "queue", "prefill", "decode", "total"]
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a/b", "é"])
@@ -77,8 +77,13 @@ def test_a_failure_in_a_stream_is_an_event_and_the_stream_ends_well(
     first, failure, end = events(response)
     assert json.loads(failure)["error"]["message"] == "It broke in the middle."
     assert (json.loads(first), end) == ({"choices": []}, "[DONE]")
+
+    def failed() -> float:
+        labels = {"outcome": "engine_failure", "fault": "service"}
+        return echo.metric("phi3_requests_total", operation="chat", **labels)
+
     wait_for(
-        lambda: echo.metric("phi3_requests_total", operation="chat", outcome="engine_failure") == 1,
+        lambda: failed() == 1,
         "the failure is counted",
     )
 
@@ -102,7 +107,8 @@ async def test_a_hang_up_in_a_stream_stops_the_engine(echo: EchoServer) -> None:
             break
     await asyncio.to_thread(wait_for, lambda: echo.engine.running == 0, "the engine stops", 2)
     assert echo.engine.aborted == 1
-    assert echo.metric("phi3_requests_total", operation="chat", outcome="aborted") == 1
+    aborted = {"operation": "chat", "outcome": "aborted", "fault": "none"}
+    assert echo.metric("phi3_requests_total", **aborted) == 1
     assert echo.metric("phi3_requests_in_flight") == 0
 
 

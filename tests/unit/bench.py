@@ -13,6 +13,8 @@ from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.parts import Parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.usage.metrics import Metrics
+from phi3_bento.usage.reporter import Batch
+from phi3_bento.usage.tally import Tally
 
 CHAT = {"messages": [{"role": "user", "content": "one two three"}]}
 STREAM = CHAT | {"stream": True}
@@ -28,10 +30,11 @@ class Bench:
     ) -> None:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
+        tally = Tally(metrics)
         self.engine = engine or EchoEngine()
         self.parts = make_parts(metrics)
         self.pipeline = Pipeline(
-            metrics=metrics,
+            report=lambda record: tally(Batch(records=[record])),
             ledger=self.parts.ledger,
             cache=self.parts.cache,
             max_choices=2,
@@ -68,12 +71,12 @@ class Bench:
             sample.labels["outcome"]: sample.value
             for family in self.registry.collect()
             for sample in family.samples
-            if sample.name == "phi3_requests_total"
+            if sample.name == "phi3_requests_total" and sample.value
         }
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
 
     @property
-    def in_flight(self) -> float | None:
-        return self.value("phi3_requests_in_flight")
+    def in_flight(self) -> int:
+        return self.pipeline.load().in_flight

@@ -54,7 +54,7 @@ def test_every_metric_is_on_the_page_as_prometheus_names_it(pages: dict[str, str
     }
     table = rows(pages["metrics.md"])
     assert set(table) == families
-    assert table["`phi3_requests_total`"][:2] == ["counter", "`operation`, `outcome`"]
+    assert table["`phi3_requests_total`"][:2] == ["counter", "`operation`, `outcome`, `fault`"]
     assert all(len(row) == 3 for row in table.values())
 
 

@@ -21,7 +21,11 @@ async def test_a_bug_gets_500_in_openai_s_form_and_is_raised_for_the_log(
     metrics = Metrics(CollectorRegistry())
     made = parts(metrics)
     pipeline = Pipeline(
-        metrics=metrics, ledger=made.ledger, cache=made.cache, max_choices=1, first_piece_limit_s=30
+        report=lambda _: None,
+        ledger=made.ledger,
+        cache=made.cache,
+        max_choices=1,
+        first_piece_limit_s=30,
     )
     pipeline.open(engine, made.gate(engine.card))
     api = build_api(pipeline, database=made.database, keep_alive_s=15)

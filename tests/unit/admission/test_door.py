@@ -14,12 +14,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from phi3_bento.admission.door import FAILURE_KEY, Door, current_call
+from phi3_bento.admission.door import Door, Hooks, current_call, logged_call
 from phi3_bento.admission.doorkeeper import OPEN_PATHS, Doorkeeper
 from phi3_bento.admission.key_store import KeyStore
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.limits import Limiter
+from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.admission.throttle import AttemptThrottle
+from phi3_bento.core import Exchange
 from phi3_bento.database import metadata, open_database
 from phi3_bento.errors import EngineFailure, PermissionDenied, Phi3Error, Unavailable
 
@@ -434,3 +436,42 @@ def test_whatever_a_native_error_looks_like_the_client_reads_openai_s_form(
     response = asyncio.run(request(answering(status, body), NATIVE, headers=bearer()))
     assert 400 <= response.status_code < 600
     assert isinstance(error_of(response)["message"], str)
+
+
+async def test_what_is_logged_within_a_request_names_it_and_its_trace() -> None:
+    seen: list[dict[str, str]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(logged_call())
+        await answering()(scope, receive, send)
+
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {**bearer(), "x-request-id": "my-1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    await asyncio.create_task(request(app, headers=headers))
+    assert seen == [{"request_id": "my-1", "trace_id": trace}]
+    assert logged_call() == {}
+
+
+async def test_whoever_wants_to_know_hears_how_every_request_began_and_ended() -> None:
+    ended: list[Exchange] = []
+    hooks = Hooks(
+        on_start=lambda call: call.headers.update({"x-began": call.request_id}),
+        on_end=ended.append,
+    )
+    async with doorkeeper(KEY) as keeper:
+        door = Door(
+            answering(201),
+            doorkeeper=keeper,
+            max_body_bytes=LIMIT,
+            native_paths=[NATIVE],
+            hooks=hooks,
+        )
+        transport = httpx.ASGITransport(app=door)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            client.headers["authorization"] = f"Bearer {KEY}"
+            good = await client.post(NATIVE, json={}, headers={"x-request-id": "my-1"})
+            await client.post("/odd", json={}, headers={"authorization": "Bearer wrong"})
+    assert good.headers["x-began"] == "my-1"
+    assert [(each.route, each.status) for each in ended] == [(NATIVE, 201), ("none", 401)]
+    assert [each.refusal and each.refusal.code for each in ended] == [None, "invalid_api_key"]
+    assert ended[0].seconds > 0

@@ -1,0 +1,67 @@
+"""What vLLM tells of its work: every step, and when it worked on which request."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any
+
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from phi3_bento.core import EngineTimes, Step
+
+# vLLM has given its logger a handler while it was imported, for its processes; in this one it
+# writes as all others do.
+logging.getLogger("vllm").handlers.clear()
+logging.getLogger("vllm").propagate = True
+
+# It would write a line for every engine step: their details are for `StepClock`.
+logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
+
+times_of_this_task: ContextVar[EngineTimes] = ContextVar("phi3_engine_times")
+"""Where the times of what this task asks of vLLM are noted."""
+
+
+class TimedLLM(AsyncLLM):
+    """Notes when the engine has worked on a request, in `times_of_this_task`.
+
+    EngineCore stamps on the clock of `time.monotonic`, which all processes of a machine share.
+    """
+
+    async def generate(self, *args: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        times = times_of_this_task.get(None)
+        async with aclosing(super().generate(*args, **options)) as outputs:
+            async for output in outputs:
+                if times is not None and output.metrics is not None:
+                    _note_times(times, output)
+                yield output
+
+
+def _note_times(times: EngineTimes, output: Any) -> None:
+    stamps = output.metrics
+    if not times.first_token_at:
+        times.queued_at, times.scheduled_at = stamps.queued_ts, stamps.scheduled_ts
+        times.first_token_at = stamps.first_token_ts
+    times.last_token_at = stamps.last_token_ts
+
+
+class StepClock(StatLoggerBase):
+    """Notes when the engine last reported a step, the proof of progress, and what it computed."""
+
+    def __init__(self, on_step: Callable[[Step], None]) -> None:
+        self.last_step_at = time.monotonic()
+        self._on_step = on_step
+
+    def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
+        """Called by vLLM after every engine step."""
+        self.last_step_at = time.monotonic()
+        details = scheduler_stats and scheduler_stats.iteration_details
+        if details and not details.is_dummy:
+            seconds = details.elapsed_ms / 1000
+            step = Step(details.num_ctx_tokens, details.num_generation_tokens, seconds)
+            self._on_step(step)
+
+    def log_engine_initialized(self) -> None:
+        """Required by vLLM; nothing to log."""

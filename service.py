@@ -118,7 +118,11 @@ class Phi3Service:
                 async for piece in pieces:
                     yield piece
 
-    @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=30_000)
+    # What would wait longer than the first number allows is refused by BentoML's dispatcher, and
+    # after a slow start it foresees too much: the limit is the one of all other answers.
+    @bentoml.api(
+        batchable=True, max_batch_size=64, max_latency_ms=int(settings.first_piece_limit_s * 1000)
+    )
     async def classify(self, items: list[DecisionItem]) -> list[Decision | DecisionFailure]:
         """Pick a label for each text, with the probability of every label."""
         return await application.native.classify(items)

@@ -21,6 +21,7 @@ DRAIN_S = 180.0
 """What a run may take beyond its load: start, last answers, writing."""
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _LAST_LINES = 2000
+_SHOWN_BODY = 200
 
 
 class LoadFailure(Exception):
@@ -60,25 +61,30 @@ def _run(command: list[str], limit_s: float) -> str:
     return done.stdout
 
 
-async def warm(url: str, keys: Mapping[str, str], shots: Sequence[Shot]) -> Counter[int]:
-    """Send `shots`, a few at a time and the refused ones again; how often each status was last."""
+async def warm(url: str, keys: Mapping[str, str], shots: Sequence[Shot]) -> Counter[str]:
+    """Send `shots`, a few at a time and the refused ones again.
+
+    How often each failure was the last word, by status and body; empty where all were answered.
+    """
     queue = iter(shots)
-    statuses: Counter[int] = Counter()
+    failures: Counter[str] = Counter()
     async with httpx.AsyncClient(base_url=url, timeout=WARM_TIMEOUT_S) as client:
 
         async def connection() -> None:
             for shot in queue:
-                statuses[await _until_answered(client, shot, keys[shot.tenant])] += 1
+                response = await _until_answered(client, shot, keys[shot.tenant])
+                if response.status_code != 200:
+                    failures[f"{response.status_code} {response.text[:_SHOWN_BODY]}"] += 1
 
         await asyncio.gather(*(connection() for _ in range(WARM_CONNECTIONS)))
-    return statuses
+    return failures
 
 
-async def _until_answered(client: httpx.AsyncClient, shot: Shot, key: str) -> int:
+async def _until_answered(client: httpx.AsyncClient, shot: Shot, key: str) -> httpx.Response:
     headers = {**shot.headers, "authorization": f"Bearer {key}"}
     for attempt in range(WARM_TRIES):
         response = await client.post(shot.path, json=dict(shot.body), headers=headers)
         if response.status_code == 200:
             break
         await asyncio.sleep(2.0**attempt / 4)
-    return response.status_code
+    return response

@@ -71,10 +71,12 @@ class Experiment:
     def warm(self, load: Load) -> int:
         """Send what the scenario wants sent before; how many that were. Raises `LoadFailure`."""
         shots = self.scenario.warm(load)
-        statuses = asyncio.run(warm(self.target.service.url, self.target.keys, shots))
-        failed = {status: count for status, count in statuses.items() if status != 200}
-        if failed:
-            raise LoadFailure(f"The service could not be warmed: {failed} of {len(shots)} failed.")
+        failures = asyncio.run(warm(self.target.service.url, self.target.keys, shots))
+        if failures:
+            raise LoadFailure(
+                f"The service could not be warmed: of {len(shots)} requests failed "
+                f"{failures.total()}, {dict(failures)}."
+            )
         return len(shots)
 
     def measure(self, load: Load) -> Outcome:

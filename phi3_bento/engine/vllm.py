@@ -187,6 +187,9 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
         engine = await asyncio.to_thread(_start_processes, arguments, clock)
     except Exception as error:
         raise StartFailure(f"vLLM could not start: {error}") from error
+    # It would write a line for every engine step, whose details are for `StepClock`. vLLM has set
+    # the levels of its loggers when it started.
+    logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
     serving = StarletteState()
     try:
         await init_app_state(engine, serving, arguments, await engine.get_supported_tasks())

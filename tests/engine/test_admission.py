@@ -158,6 +158,25 @@ def test_a_deadline_that_cannot_be_met_is_refused_before_the_engine_works(
     assert float(next(line for line in errors if "_count" in line).split()[-1]) >= 1
 
 
+def test_a_prediction_is_of_the_size_of_what_comes(guarded: Guarded) -> None:
+    """A step's time is that of its computation: vLLM's clock alone would miss most of it."""
+
+    def long_prompt() -> dict[str, Any]:
+        return chat(f"{time.time()} " + "word " * 2000, max_tokens=1)
+
+    def took_s() -> float:
+        started_at = time.monotonic()
+        assert client.post(CHAT, json=long_prompt()).status_code == 200
+        return time.monotonic() - started_at
+
+    with guarded.client("urgent") as client:
+        least_s = min(took_s() for _ in range(3))
+        headers = {"x-slo-ttft-ms": str(int(least_s * 1000 / 5))}
+        refused = client.post(CHAT, json=long_prompt(), headers=headers)
+    assert refused.status_code == 503, f"{headers} was thought enough for {least_s:.3f} s"
+    assert refused.json()["error"]["code"] == "deadline_unmeetable"
+
+
 async def test_what_waits_is_answered_by_priority(guarded: Guarded) -> None:
     """One sequence at a time: while one runs three wait, and the urgent one came last."""
     ended: list[str] = []

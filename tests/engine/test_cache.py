@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+import bentoml
 import httpx
 import pytest
 
@@ -137,20 +138,47 @@ def test_a_decision_is_kept_too(service: Service) -> None:
     assert second["usage"]["cached_tokens"] == second["usage"]["prompt_tokens"]
 
 
-async def test_two_hundred_identical_requests_cost_one_generation(service: Service) -> None:
-    path, body = chat("Two hundred of us ask this.", max_tokens=40, ignore_eos=True)
+def test_a_generation_of_the_native_api_is_kept_in_both_forms(service: Service) -> None:
+    body = {"prompt": "Say it natively, and again.", "max_tokens": 12}
+    with bentoml.SyncHTTPClient(service.url) as client:
+        first, second = client.generate(**body), client.generate(**body)
+        streamed = "".join(client.generate_stream(**body))
+    assert second.pop("usage")["cached_tokens"] == first.pop("usage")["prompt_tokens"]
+    assert second == first
+    assert streamed == first["text"]
 
-    def generated() -> float:
-        lines = service.get("/metrics").text.splitlines()
-        name = "vllm:generation_tokens_total"
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
-    before = await asyncio.to_thread(generated)
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+def generated(service: Service) -> float:
+    """Tokens that the engine has made so far."""
+    name = "vllm:generation_tokens_total"
+    lines = service.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+@pytest.mark.parametrize("leader", ["stays", "hangs up in the middle"])
+async def test_two_hundred_identical_requests_cost_one_generation(
+    service: Service, leader: str
+) -> None:
+    tokens = 400
+    path, body = chat(f"All ask this, and who began {leader}.", max_tokens=tokens, ignore_eos=True)
+    before = await asyncio.to_thread(generated, service)
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
 
         async def ask(number: int) -> None:
             response = await client.post(path, json=body | {"stream": number % 2 == 0})
             assert response.status_code == 200
+            assert "error" not in response.text
 
-        await asyncio.gather(*(ask(number) for number in range(200)))
-    assert await asyncio.to_thread(generated) - before == 40
+        async with client.stream("POST", path, json=body | {"stream": True}) as response:
+            assert response.headers["cache-status"] == "phi3; fwd=miss; stored"
+            pieces = response.aiter_text()
+            await anext(pieces)
+            followers = asyncio.gather(*(ask(number) for number in range(199)))
+            if leader == "stays":
+                text = "".join([piece async for piece in pieces])
+                assert text.endswith("data: [DONE]\n\n")
+            else:
+                await asyncio.sleep(0.3)  # some have joined; the generation takes longer than that
+        await followers
+    assert await asyncio.to_thread(generated, service) - before == tokens

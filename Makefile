@@ -106,6 +106,10 @@ load-observability: install-dev ## What metrics, log and traces cost a cache hit
 load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTYPE=fp8"
 	$(RUN) loadtests.pair $(ARGS)
 
+.PHONY: load-compare
+load-compare: install-dev ## This service beside others: ARGS="vllm", ARGS="llama --python PYTHON FILE.gguf"
+	$(RUN) loadtests.compare $(ARGS)
+
 .PHONY: load-semantic
 load-semantic: install-dev ## True and false semantic hits on the pairs of tests/pairs, into docs/reports
 	$(RUN) loadtests.semantic_pairs

@@ -1,10 +1,13 @@
 """Exact cache hits beside a trivial route in an untuned BentoML service: rates, latencies, ratio.
 
     python -m loadtests.hits --rounds 5
+    python -m loadtests.hits --litellm VENV/bin/litellm
 
 A hit is authenticated, limited, metered and written to the ledger, like every request. Both
 services run at the same time and are asked in turns by wrk (Debian's package), which shares the
-machine with them. Exit code 1 when a ratio or a time is beyond its limit.
+machine with them. With --litellm also LiteLLM's proxy, a hit in its local cache (the program comes
+from an environment of its own: `pip install 'litellm[proxy]'`). Exit code 1 when a ratio or a time
+is beyond its limit.
 """
 
 import argparse
@@ -22,12 +25,13 @@ from pathlib import Path
 
 import httpx
 
+from loadtests.compare.contestants import Contestant, litellm_proxy
 from tests.api.test_access import run_keys
 from tests.support import REPOSITORY, free_port, running, serve_command, wait_for
 
 PATH = "/v1/chat/completions"
 BODY = (
-    '{"messages":[{"role":"user","content":"Is this review positive: I love it."}],'
+    '{"model":"MODEL","messages":[{"role":"user","content":"Is this review positive: I love it."}],'
     '"temperature":0,"max_tokens":8}'
 )
 PLENTY = str(10**9)
@@ -37,7 +41,7 @@ _SCRIPT = """
 wrk.method = "POST"
 wrk.body = '{body}'
 wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer {key}"
+wrk.headers["Authorization"] = "{authorization}"
 """
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
@@ -52,18 +56,19 @@ class Result:
     p99_ms: float
 
 
-def ask(url: str, key: str, seconds: int, connections: int, directory: Path) -> Result:
+def ask(asked: Contestant, seconds: int, connections: int, directory: Path) -> Result:
     """Send one request over and over; raises unless every answer is good."""
     script = directory / "request.lua"
-    script.write_text(_SCRIPT.format(body=BODY, key=key))
+    authorization = asked.headers["authorization"]
+    script.write_text(_SCRIPT.format(body=_body(asked), authorization=authorization))
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("wrk is missing: apt-get install wrk")
     load = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
-    command = [wrk, *load, url + PATH]
+    command = [wrk, *load, asked.url + PATH]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     if "Non-2xx" in output or "Socket errors" in output:
-        raise SystemExit(f"{url} did not answer every request:\n{output}")
+        raise SystemExit(f"{asked.name} did not answer every request:\n{output}")
     return Result(_number(r"Requests/sec:\s+([\d.]+)", output), *_latencies(output))
 
 
@@ -111,42 +116,62 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def inside_ms(url: str, key: str, requests: int = 200) -> float:
+def inside_ms(asked: Contestant, requests: int = 200) -> float:
     """The median time of a hit inside the service, by its own Server-Timing, milliseconds."""
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    headers = {**asked.headers, "content-type": "application/json"}
     times = []
-    with httpx.Client(base_url=url, headers=headers) as client:
+    with httpx.Client(base_url=asked.url, headers=headers) as client:
         for _ in range(requests):
-            answer = client.post(PATH, content=BODY)
+            answer = client.post(PATH, content=_body(asked))
             if "hit" not in answer.headers["cache-status"]:
                 raise SystemExit(f"not a hit: {answer.headers['cache-status']}")
             times.append(_number(r"total;dur=([\d.]+)", answer.headers["server-timing"]))
     return statistics.median(times)
 
 
-def measure(options: argparse.Namespace) -> int:
-    """Measure, print a Markdown table, compare with the limits."""
+def _body(asked: Contestant) -> str:
+    return BODY.replace("MODEL", asked.model)
+
+
+@contextmanager
+def contestants(options: argparse.Namespace, directory: Path) -> Iterator[list[Contestant]]:
+    """The trivial service, this one with a key that has every limit, and LiteLLM if it is given."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = {"PHI3_ENGINE": options.engine}
         if options.model:
             environment["PHI3_MODEL"] = options.model
         service = stack.enter_context(running(serve_command(), directory, environment))
+        model = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
         limits = [word for name in LIMITS for word in (name, PLENTY)]
         limits += ["--concurrent-requests", "999"]
         key = run_keys(service, "create", "--tenant", "load", *limits)
-        urls = {"trivial": stack.enter_context(trivial()), "hit": service.url}
-        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-        httpx.post(
-            service.url + PATH, content=BODY, headers=headers, timeout=120
-        ).raise_for_status()
-        results: dict[str, list[Result]] = {name: [] for name in urls}
+        headers = {"authorization": f"Bearer {key}"}
+        hit = Contestant("hit", service.url, model, headers)
+        asked = [Contestant("trivial", stack.enter_context(trivial()), model, headers), hit]
+        if options.litellm:
+            asked.append(stack.enter_context(litellm_proxy(options.litellm, hit)))
+        yield asked
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Measure, print a Markdown table, compare with the limits."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        everybody = stack.enter_context(contestants(options, directory))
+        for asked in everybody:
+            headers = {**asked.headers, "content-type": "application/json"}
+            answer = httpx.post(
+                asked.url + PATH, content=_body(asked), headers=headers, timeout=120
+            )
+            answer.raise_for_status()
+        results: dict[str, list[Result]] = {asked.name: [] for asked in everybody}
         for number in range(options.rounds + 1):
-            for name, url in urls.items():
-                result = ask(url, key, options.seconds, options.connections, directory)
+            for asked in everybody:
+                result = ask(asked, options.seconds, options.connections, directory)
                 if number:  # the first round warms up
-                    results[name].append(result)
-        inside = inside_ms(service.url, key)
+                    results[asked.name].append(result)
+        (hit,) = (asked for asked in everybody if asked.name == "hit")
+        inside = inside_ms(hit)
     return report(results, inside, options)
 
 
@@ -162,11 +187,13 @@ def report(results: dict[str, list[Result]], inside: float, options: argparse.Na
         print(
             f"| {name} | {middle:,.0f} ({rates[0]:,.0f}–{rates[-1]:,.0f}) | {p50:.1f} | {p99:.1f} |"
         )
-    ratios = [
-        hit.rate / bare.rate for hit, bare in zip(results["hit"], results["trivial"], strict=True)
-    ]
-    ratio = statistics.median(ratios)
-    print(f"\nhit / trivial: {ratio:.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+    ratio = 0.0
+    for name in (name for name in results if name != "hit"):
+        rounds = zip(results["hit"], results[name], strict=True)
+        ratios = [hit.rate / other.rate for hit, other in rounds]
+        middle = statistics.median(ratios)
+        ratio = ratio or middle  # the trivial service comes first
+        print(f"\nhit / {name}: {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
     print(f"inside the service, one after the other: p50 {inside:.2f} ms")
     return int(ratio < options.least_ratio or inside > options.most_ms)
 
@@ -176,6 +203,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="vllm", choices=["vllm", "echo"])
     parser.add_argument("--model", help="unset: the demo model")
+    parser.add_argument("--litellm", type=Path, help="the program of LiteLLM's proxy")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)

@@ -52,15 +52,19 @@ class Zipf:
 
 
 def repeated_with_some_new(
-    random: Random, *, known: int, new_share: float, first_new: int
+    random: Random, *, known: int, new_every: int, first_new: int
 ) -> Iterator[int]:
-    """Numbers of texts without end: Zipf over 0 to `known` - 1, but `new_share` of them never seen.
+    """Numbers of texts without end: Zipf over 0 to `known` - 1, but one in `new_every` never seen.
 
-    New ones count from `first_new`, which lies above `known`.
+    New ones count from `first_new`, which lies above `known`. Each `new_every` in a row have one,
+    anywhere among them: where its share is drawn too, it lies now below and now above what was
+    asked for, and a percentile that is just as high tells of one kind of request or of the other.
     """
     popularity, new = Zipf(known), count(first_new)
     while True:
-        yield next(new) if random.random() < new_share else popularity.rank(random)
+        place = random.randrange(new_every)
+        for at in range(new_every):
+            yield next(new) if at == place else popularity.rank(random)
 
 
 def first_new(seed: int) -> int:

@@ -15,15 +15,16 @@ from phi3_bento.core import Step
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.budget import MIB, MemoryPlan, plan_memory
 from phi3_bento.engine.echo import EchoEngine
-from phi3_bento.engine.environment import engine_environment, memory_limit
+from phi3_bento.engine.environment import engine_environment, has_amx, memory_limit
 from phi3_bento.engine.options import VllmOptions
 from phi3_bento.models.checkpoint import fingerprint
 from phi3_bento.models.source import ModelSource, find_model
 from phi3_bento.settings import Settings
 from phi3_bento.usage.log import format_for, vllm_configuration
 
-BLOCK_TOKENS = 32
-"""Tokens per KV block. vLLM's 128 on CPU would never find a shorter prefix in its cache."""
+BLOCK_TOKENS = 32 if has_amx() else 16
+"""Tokens per KV block. vLLM's 128 on CPU would never find a shorter prefix in its cache; its
+attention for AMX needs 32 (ADR 22)."""
 
 # BentoML gives its own loggers, and nobody else's, a handler in its worker.
 logger = logging.getLogger("bentoml.phi3")

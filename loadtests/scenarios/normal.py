@@ -9,7 +9,7 @@ from loadtests.prompts import SYSTEM_PROMPT, repeated_with_some_new, ticket
 from loadtests.scenario import CHAT_PATH, Load, Scenario, Shot, chat
 
 KNOWN = 2000
-NEW_SHARE = 0.05
+NEW_EVERY = 20
 ANSWER_TOKENS = 8
 
 
@@ -21,7 +21,7 @@ def _shot(at_s: float, number: int) -> Shot:
 def _shots(load: Load) -> Iterator[Shot]:
     random = load.random()
     numbers = repeated_with_some_new(
-        random, known=KNOWN, new_share=NEW_SHARE, first_new=load.first_new
+        random, known=KNOWN, new_every=NEW_EVERY, first_new=load.first_new
     )
     for at_s, number in zip(poisson(load.rate, load.seconds, random), numbers):  # noqa: B905  # numbers have no end
         yield _shot(at_s, number)
@@ -34,8 +34,8 @@ def _warm(_: Load) -> list[Shot]:
 NORMAL = Scenario(
     name="normal",
     summary=f"Independent users send short chats of {ANSWER_TOKENS} tokens at most, greedy: 95 % "
-    f"are drawn from {KNOWN:,} texts by Zipf's law and were answered before, 5 % are new. The "
-    "cache is warm at the start.",
+    f"are drawn from {KNOWN:,} texts by Zipf's law and were answered before, 5 % are new: one in "
+    f"every {NEW_EVERY}. The cache is warm at the start.",
     rate=50.0,
     minutes=10.0,
     shots=_shots,

@@ -46,6 +46,14 @@ def _limits(mount: Path, path: str, name: str) -> list[int]:
     return found
 
 
+def has_amx(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies matrices in tiles, for which vLLM has its own attention."""
+    try:
+        return "amx_tile" in cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+
+
 def compute_threads(cores: Iterable[int], threads: int | None) -> dict[str, str]:
     """OpenMP's variables: compute threads bound to cores, two unless `threads` says otherwise.
 

@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 from phi3_bento.engine.environment import engine_environment
-from phi3_bento.engine_choice import BLOCK_TOKENS
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.engine.prompts import CONVERSATIONS, MAX_TOKENS
 
@@ -29,7 +28,7 @@ def main() -> None:
             str(DEMO_DIRECTORY),
             dtype=sys.argv[1],
             enforce_eager=True,
-            block_size=BLOCK_TOKENS,
+            block_size=32,  # the least that vLLM takes by itself
             kv_cache_memory_bytes=2**28,
         )
         params = SamplingParams(temperature=0, max_tokens=MAX_TOKENS)

@@ -9,6 +9,7 @@ import pytest
 from phi3_bento.engine.environment import (
     compute_threads,
     engine_environment,
+    has_amx,
     memory_limit,
     preloads,
     usable_cores,
@@ -124,3 +125,13 @@ def test_the_cgroup_s_memory_limit_is_found_in_both_versions(
 
 def test_without_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu amx_bf16 amx_tile", True), ("fpu vme", False)]
+)
+def test_a_processor_with_tiles_is_recognised(tmp_path: Path, flags: str, expected: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert has_amx(cpuinfo) is expected
+    assert not has_amx(tmp_path / "missing")

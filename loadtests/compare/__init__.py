@@ -1,0 +1,1 @@
+"""This service beside others, on one machine in one run: `python -m loadtests.compare`."""

@@ -1,0 +1,28 @@
+"""Contestants are asked the same, and their figures are set side by side."""
+
+from loadtests.compare.__main__ import table
+from loadtests.compare.contestants import Contestant
+from loadtests.compare.timing import Shape, rate, streams
+from tests.support import EchoServer
+
+SHAPE = Shape(words=12, tokens=8)
+
+
+async def test_streams_are_timed_from_the_first_piece_to_the_last(echo: EchoServer) -> None:
+    echo.engine.word_s = 0.01
+    timed = await streams(Contestant("echo", echo.url, echo.engine.card.name), SHAPE, requests=3)
+    assert timed.first_s > 0
+    assert 0.01 <= timed.gap_s < 1
+
+
+async def test_every_request_is_asked_once_and_none_is_like_another(echo: EchoServer) -> None:
+    contestant = Contestant("echo", echo.url, echo.engine.card.name)
+    assert await rate(contestant, SHAPE, at_once=3, requests=10) > 0
+    assert echo.metric("phi3_requests_total", operation="chat", outcome="ok") == 10
+    assert echo.metric("phi3_cache_requests_total", result="hit") == 0
+
+
+def test_a_ratio_is_of_the_same_round() -> None:
+    results = {"phi3-bento": {"answers/s": [10.0, 30.0]}, "other": {"answers/s": [20.0, 20.0]}}
+    text = table(results).markdown()
+    assert "| answers/s | 20 | 20 | 1.00 (0.50–1.50) |" in text

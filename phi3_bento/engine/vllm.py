@@ -33,7 +33,12 @@ from phi3_bento.engine.assembly import assemble
 from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
 from phi3_bento.engine.options import VllmOptions
-from phi3_bento.engine.vllm_watch import StepClock, TimedLLM, times_of_this_task
+from phi3_bento.engine.vllm_watch import (
+    StepClock,
+    TimedLLM,
+    adopt_vllm_logs,
+    times_of_this_task,
+)
 from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
@@ -187,9 +192,7 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
         engine = await asyncio.to_thread(_start_processes, arguments, clock)
     except Exception as error:
         raise StartFailure(f"vLLM could not start: {error}") from error
-    # It would write a line for every engine step, whose details are for `StepClock`. vLLM has set
-    # the levels of its loggers when it started.
-    logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
+    adopt_vllm_logs()
     serving = StarletteState()
     try:
         await init_app_state(engine, serving, arguments, await engine.get_supported_tasks())

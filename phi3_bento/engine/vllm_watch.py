@@ -12,13 +12,19 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from phi3_bento.core import EngineTimes, Step
 
-# vLLM has given its logger a handler while it was imported, for its processes; in this one it
-# writes as all others do.
-logging.getLogger("vllm").handlers.clear()
-logging.getLogger("vllm").propagate = True
 
-# It would write a line for every engine step: their details are for `StepClock`.
-logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
+def adopt_vllm_logs() -> None:
+    """Have vLLM's loggers in this process write as all others do, and no line for every step.
+
+    vLLM gives them a handler when it is imported, and may again, forgetting their levels, when an
+    engine starts. The details of a step are for `StepClock`.
+    """
+    logging.getLogger("vllm").handlers.clear()
+    logging.getLogger("vllm").propagate = True
+    logging.getLogger("vllm.v1.metrics.loggers").setLevel(logging.WARNING)
+
+
+adopt_vllm_logs()
 
 times_of_this_task: ContextVar[EngineTimes] = ContextVar("phi3_engine_times")
 """Where the times of what this task asks of vLLM are noted."""

@@ -108,6 +108,12 @@ def test_vllms_metrics_stand_beside_ours(service: Service) -> None:
         assert any(line.startswith(name) for line in lines), name
 
 
+def test_no_line_is_written_for_an_engine_step(service: Service) -> None:
+    with bentoml.SyncHTTPClient(service.url) as client:
+        client.generate(prompt="Take some steps.", max_tokens=4)
+    assert "Iteration(" not in service.output.read_text()
+
+
 def test_the_service_is_ready_alive_and_says_what_it_is(service: Service) -> None:
     assert service.get("/readyz").status_code == 200
     assert service.get("/livez").status_code == 200

@@ -109,6 +109,13 @@ load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTY
 .PHONY: load-compare
 load-compare: install-dev ## This service beside others: ARGS="vllm", ARGS="llama --python PYTHON FILE.gguf"
 	$(RUN) loadtests.compare $(ARGS)
+.PHONY: load-policies
+load-policies: install-dev ## The router's policies on three workloads, and what the router costs
+	$(RUN) loadtests.policies $(ARGS)
+
+.PHONY: load-capacity
+load-capacity: install-dev ## What `plan --rps` says beside what one and two replicas do
+	$(RUN) loadtests.capacity $(ARGS)
 
 .PHONY: load-semantic
 load-semantic: install-dev ## True and false semantic hits on the pairs of tests/pairs, into docs/reports

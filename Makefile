@@ -109,6 +109,7 @@ load-pair: install-dev ## Two configurations side by side: ARGS="--b PHI3_KV_DTY
 .PHONY: load-compare
 load-compare: install-dev ## This service beside others: ARGS="vllm", ARGS="llama --python PYTHON FILE.gguf"
 	$(RUN) loadtests.compare $(ARGS)
+
 .PHONY: load-policies
 load-policies: install-dev ## The router's policies on three workloads, and what the router costs
 	$(RUN) loadtests.policies $(ARGS)

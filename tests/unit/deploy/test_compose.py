@@ -113,3 +113,8 @@ def test_docker_compose_reads_it() -> None:
     command = ["docker", "compose", "-f", str(FILE), "config", "--quiet"]
     env = {**values, "GRAFANA_PASSWORD": "x", "PATH": "/usr/bin:/usr/local/bin:/bin"}
     subprocess.run(command, check=True, env=env)
+
+
+def test_prometheus_reads_its_configuration() -> None:
+    command = ["promtool", "check", "config", str(DEPLOY / "prometheus" / "compose.yml")]
+    subprocess.run(command, check=True, capture_output=True)

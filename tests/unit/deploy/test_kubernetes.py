@@ -192,3 +192,5 @@ def test_the_autoscaler_reads_metrics_that_exist() -> None:
     assert queue["pods"]["metric"]["name"] == rules["custom"][0]["name"]["matches"]
     assert queue["pods"]["metric"]["name"] in ours
     assert slow["external"]["metric"]["name"] == rules["external"][0]["name"]["as"]
+    recorded = (REPOSITORY / "deploy" / "prometheus" / "rules.yml").read_text()
+    assert f"record: {rules['external'][0]['seriesQuery']}" in recorded

@@ -94,10 +94,10 @@ def _last_words(log_file: Path) -> str:
         lines = log_file.read_text(errors="replace").strip().splitlines()
     except OSError:
         return "(see above)"
-    return _message(lines[-1]) if lines else "(nothing)"
+    return said_in(lines[-1]) if lines else "(nothing)"
 
 
-def _message(line: str) -> str:
+def said_in(line: str) -> str:
     """What a line of the log says, in whatever format."""
     record = _object(line.encode())
     return str(record.get("message", line))

@@ -11,6 +11,7 @@ from time import monotonic
 import psutil
 
 from phi3_bento.fleet.leash import leashed
+from phi3_bento.startup import said_in
 
 POLL_S = 0.1
 
@@ -62,7 +63,8 @@ class Child:
             lines = self.log_file.read_text(errors="replace").strip().splitlines()
         except OSError:
             lines = []
-        return lines[-1].removeprefix("phi3-bento: ")[:500] if lines else "(it said nothing)"
+        said = said_in(lines[-1]) if lines else "(it said nothing)"
+        return said.removeprefix("phi3-bento: ")[:500]
 
     def terminate(self) -> None:
         """Ask it to end in an orderly way. Idempotent."""

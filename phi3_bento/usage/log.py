@@ -22,6 +22,9 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 Format = Literal["json", "text"]
 
 _MASK = "***"
+_LEAST_CHARACTERS = 8
+"""A shorter secret would be found in many a word. In a URL any password is masked."""
+
 _PATTERNS = (
     # A key of ours keeps its public half, by which it can be revoked.
     (("p3_",), re.compile(r"(p3_[a-z2-7]{10}_)[A-Za-z0-9_-]{16,}"), rf"\1{_MASK}"),
@@ -42,7 +45,8 @@ class Mask:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # As they are, and as JSON writes them; the longest first, where one holds another.
-        forms = {form for secret in secrets for form in (secret, _as_in_json(secret)) if secret}
+        long = [secret for secret in secrets if len(secret) >= _LEAST_CHARACTERS]
+        forms = {form for secret in long for form in (secret, _as_in_json(secret))}
         self._secrets = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

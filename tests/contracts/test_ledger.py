@@ -139,15 +139,18 @@ async def test_during_an_outage_rows_go_to_the_journal_and_come_back_once(
     await outage.begin()
     await asyncio.gather(*(ledger.write(finished(f"during{n}")) for n in range(50)))
     ledger.check()
+    assert ledger.uses_journal
     assert list((tmp_path / "journal").glob("*.jsonl"))
     await outage.end()
     await ledger.write(finished("after"))
 
     async def all_back() -> bool:
-        return len(await rows(database)) == 52 and not list((tmp_path / "journal").iterdir())
+        is_replayed = not ledger.uses_journal and not list((tmp_path / "journal").iterdir())
+        return is_replayed and len(await rows(database)) == 52
 
     await wait_for_async(all_back, "all rows are in the database")
     assert len({row["id"] for row in await rows(database)}) == 52
+    assert ledger.pending_rows == 0
 
 
 async def test_what_a_dead_process_left_in_the_journal_is_brought_in(

@@ -129,6 +129,7 @@ async def test_while_redis_is_away_limits_go_on_here_and_return_with_it(
         meanwhile = [lease for lease in tries if lease is not None]
         assert len(meanwhile) == 60
         assert said(caplog) == [DOWN]
+        assert limiter.is_local
         in_outage = await limiter.acquire(other, 10)
         await before[0].settle(5)
         await before[1].release()
@@ -143,6 +144,7 @@ async def test_while_redis_is_away_limits_go_on_here_and_return_with_it(
         clock.ahead_s += 5
         assert await remaining(limiter, other) == (5, 1000)
         assert said(caplog) == [DOWN, BACK]
+        assert not limiter.is_local
 
         # What was taken in memory is given back there; what Redis has forgotten stays forgotten.
         await limiter.acquire(other, 20)

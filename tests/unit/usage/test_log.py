@@ -73,6 +73,12 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
     assert mask(masked) == masked
 
 
+def test_a_short_password_does_not_mask_what_happens_to_be_the_same() -> None:
+    mask = Mask(["phi3", ""])
+    assert mask('{"logger": "phi3.request"}') == '{"logger": "phi3.request"}'
+    assert mask("redis://:phi3@host/0") == "redis://:***@host/0"
+
+
 def test_both_formats_mask() -> None:
     for lines in (JsonLines(Mask(SECRETS)), TextLines(Mask(SECRETS))):
         said = lines.format(logged("%s and %s", KEY, SECRETS[0]))
@@ -92,14 +98,15 @@ import logging, warnings
 from phi3_bento.usage.log import set_up_logging
 for name in ("", "bentoml", "uvicorn.error"):
     logging.getLogger(name).addHandler(logging.StreamHandler())
-output = set_up_logging("json", "info", secrets=["hidden"], context=lambda: {"request_id": "r-1"})
-logging.getLogger("bentoml.phi3").info("of ours, %s", "hidden")
+context = lambda: {"request_id": "r-1"}
+output = set_up_logging("json", "info", secrets=["hidden-word"], context=context)
+logging.getLogger("bentoml.phi3").info("of ours, %s", "hidden-word")
 logging.getLogger("bentoml.phi3").debug("too small")
 logging.getLogger("vllm.engine").info("of vLLM")
 logging.getLogger("some.library").info("not asked for")
 logging.getLogger("some.library").warning("a library's")
 warnings.warn("a warning")
-output.write("a whole line, hidden\\n")
+output.write("a whole line, hidden-word\\n")
 try:
     1 / 0
 except ZeroDivisionError:

@@ -12,7 +12,7 @@ from phi3_bento.usage.reporter import Reporter
 
 PERIOD_S = 1.0
 MEMORY_PERIOD_S = 10.0
-"""Reading the memory of a process of many gigabytes takes the kernel tens of milliseconds."""
+"""Finding all processes of the tree takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

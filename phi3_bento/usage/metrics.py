@@ -203,8 +203,8 @@ class Metrics:
     def _declare_process(self) -> None:
         self.memory = self._gauge(
             "phi3_memory_bytes",
-            "Memory of the service's processes, what they share counted once, by process: engine "
-            "(EngineCore), worker (this one), frame (BentoML and the launcher), other.",
+            "Memory by process: engine (EngineCore), worker (this one), frame (BentoML and the "
+            "launcher), other; and shared: what they map of files and each other's, counted once.",
             "process",
             mode="mostrecent",
         )

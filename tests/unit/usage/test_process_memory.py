@@ -26,4 +26,5 @@ def test_a_process_that_was_started_counts_and_the_shell_that_started_us_does_no
         child.kill()
         child.communicate()
     assert 50_000_000 < after["engine"] - before["engine"] < 100_000_000
-    assert psutil.Process().memory_info().rss >= after["worker"]
+    rss = psutil.Process().memory_info().rss
+    assert after["worker"] < rss <= 1.1 * (after["worker"] + after["shared"])

@@ -132,7 +132,10 @@ class Page:
 
     def await_text(self, selector: str, wanted: str) -> str:
         """Wait until the last such element says `wanted` somewhere; all that it says."""
-        wait_for(lambda: wanted in self.text(selector), f"{selector} says {wanted!r}", 60)
+        try:
+            wait_for(lambda: wanted in self.text(selector), f"{selector} says {wanted!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.text(selector)!r}") from None
         return self.text(selector)
 
     def ask(self, message: str) -> None:

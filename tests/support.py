@@ -17,6 +17,7 @@ import httpx
 import psutil
 import uvicorn
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from phi3_bento.admission.door import Door
 from phi3_bento.app import Application
@@ -150,6 +151,7 @@ class EchoServer:
     engine: EchoEngine
     application: Application
     registry: CollectorRegistry
+    stop: Callable[[], None]
 
     def is_ready(self) -> bool:
         return self.application.health().is_ready
@@ -162,11 +164,16 @@ class EchoServer:
 
 @contextmanager
 def echo_server(
-    tmp_path: Path, *, started: threading.Event | None = None, **settings: object
+    tmp_path: Path,
+    *,
+    started: threading.Event | None = None,
+    prefix: str = "",
+    **settings: object,
 ) -> Iterator[EchoServer]:
     """Serve the API over a fresh echo engine on a free port, in a thread.
 
-    The engine's start waits for `started`, where that is given.
+    The engine's start waits for `started`, where that is given. With a `prefix` it is reached as
+    behind a proxy that takes the prefix away.
     """
     engine, registry = EchoEngine(), CollectorRegistry()
 
@@ -182,17 +189,33 @@ def echo_server(
     )
     app = Door(application.api, native_paths=(), **application.door_options())
     port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="on")
+    config = uvicorn.Config(
+        _behind(prefix, app), host="127.0.0.1", port=port, log_level="warning", lifespan="on"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(timeout=15)
+
     try:
         wait_for(lambda: server.started, "the server listens")
         if started is None:
             wait_for(lambda: application.health().is_ready, "the echo engine is ready")
-        yield EchoServer(f"http://127.0.0.1:{port}", engine, application, registry)
+        yield EchoServer(f"http://127.0.0.1:{port}", engine, application, registry, stop)
     finally:
         if started is not None:
             started.set()
-        server.should_exit = True
-        thread.join(timeout=15)
+        stop()
+
+
+def _behind(prefix: str, app: ASGIApp) -> ASGIApp:
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert scope["path"].startswith(prefix), scope["path"]
+            scope = {**scope, "path": scope["path"].removeprefix(prefix)}
+        await app(scope, receive, send)
+
+    return proxy if prefix else app

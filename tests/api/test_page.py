@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,14 @@ from tests.browser import (
     origins_asked,
     prefer,
 )
-from tests.support import REPOSITORY, Service, bentoml_command, running, wait_for
+from tests.support import (
+    REPOSITORY,
+    Service,
+    bentoml_command,
+    echo_server,
+    running,
+    wait_for,
+)
 
 MARKUP = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
@@ -340,3 +348,39 @@ def test_what_the_scripts_compute_is_right(page: Page) -> None:
         "catch (error) { seen.push(error.message); }"
         "return seen"
     ) == ["ä", 2, "broke"]
+
+
+def test_the_page_follows_a_start_and_says_when_nobody_answers(
+    browser: WebDriver, tmp_path: Path
+) -> None:
+    started = threading.Event()
+    with echo_server(tmp_path, started=started) as server, fresh_page(browser, server.url) as page:
+        page.open()
+        page.await_text("#state", "The engine starts")
+        assert page.one("#state").get_attribute("data-state") == "not-ready"
+        page.ask("too early")
+        page.await_text(".took", "refused with status 503")
+        started.set()
+        page.await_text("#state", "Ready")
+        page.await_text("#model", "phi3-echo")
+        page.one(".took button").click()
+        page.await_text(".reply .said", "too early")
+        page.await_text("#health", "No figures yet")  # without BentoML there are no metrics
+        server.stop()
+        page.await_text("#state", "Not reachable")
+        page.ask("anybody?")
+        page.await_text(".reply .failure", "does not answer")
+
+
+def test_the_page_works_behind_a_proxy_s_prefix(browser: WebDriver, tmp_path: Path) -> None:
+    with (
+        echo_server(tmp_path, prefix="/some/where") as server,
+        fresh_page(browser, f"{server.url}/some/where") as page,
+    ):
+        browser.get(f"{page.url}/ui/")
+        page.await_text("#model", "phi3-echo")
+        assert browser.current_url == f"{page.url}/ui"
+        page.ask("one two")
+        assert page.answered(1) == "one two"
+        page.one(".curl summary").click()
+        assert f"{page.url}/v1/chat/completions" in page.text(".curl pre")

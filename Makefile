@@ -78,6 +78,10 @@ docs: install ## Write the generated pages again
 screenshots: install-dev ## Take the pictures of the page again, into docs/images; needs Chromium
 	$(RUN) tests.screenshots
 
+.PHONY: docs-site
+docs-site: install-dev ## Build the documentation as a site into build/site; a broken link fails
+	$(RUN) mkdocs build --strict --quiet
+
 .PHONY: demo-model
 demo-model: install ## Train the bundled demo model again
 	$(RUN) phi3_bento.models.demo.train $(ARGS)
@@ -125,6 +129,25 @@ load-semantic: install-dev ## True and false semantic hits on the pairs of tests
 .PHONY: bento
 bento: install ## Build the Bento
 	$(RUN) bentoml build $(ARGS)
+
+# From /, since BentoML 1.4.36 refuses a template that lies outside of the working directory, and
+# its own copy of ours lies in a temporary one.
+.PHONY: container
+container: install ## Build the newest Bento's image phi3-bento:latest with Docker: ARGS="--backend podman"
+	cd / && $(abspath $(VENV))/bin/python -m bentoml containerize phi3-bento:latest \
+	    --image-tag phi3-bento:latest $(ARGS)
+
+.PHONY: container-proof
+container-proof: install-dev ## Build the image and run it in 8 GiB and two CPUs, without Docker; needs root and podman
+	$(RUN) pytest tests/container $(ARGS)
+
+.PHONY: sbom
+sbom: install-dev ## Write the bill of materials of the locks into build/sbom.json (CycloneDX)
+	$(VENV)/bin/python scripts/supply.py sbom
+
+.PHONY: audit
+audit: install-dev ## Look the locked packages up among known vulnerabilities
+	$(VENV)/bin/python scripts/supply.py audit
 
 .PHONY: lock
 lock: install-dev ## Compile pyproject.toml's pins into requirements/: ARGS=--upgrade

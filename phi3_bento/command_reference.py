@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from phi3_bento.exits import Exit
 
+_NOT_RUN = "<!-- not run: an example on files of the reader's; tests/unit/test_cli.py parses it -->"
 _HIDDEN = {"help", "install_completion", "show_completion"}
 
 
@@ -50,7 +51,7 @@ def _section(name: str, command: Any) -> str:
     usage = " ".join([name, *(_argument(p) for p in arguments)])
     rows = "".join(f"| {_name(p)} | {_meaning(p)} |\n" for p in command.params if _is_shown(p))
     table = f"\n| Option | Meaning |\n| --- | --- |\n{rows}" if rows else ""
-    shown = f"\n```console\n$ {example.strip()}\n```\n" if example else ""
+    shown = f"\n{_NOT_RUN}\n```console\n$ {example.strip()}\n```\n" if example else ""
     return f"\n## `{usage}`\n\n{words.strip()}\n{shown}{table}"
 
 

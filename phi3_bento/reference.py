@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
 from phi3_bento.errors import Phi3Error, StartFailure
-from phi3_bento.settings import Settings, default_data_dir
+from phi3_bento.settings import DEMO_MODEL, Settings, default_data_dir, default_model
 from phi3_bento.usage.metrics import Metrics
 
 _NOTE = "<!-- Made by `make docs` from the code; edit the code instead. -->\n"
@@ -55,6 +55,8 @@ def _settings_page() -> str:
 
 
 def _default(field: Any) -> str:
+    if field.default_factory is default_model:
+        return f"`{DEMO_MODEL}`"
     if field.default_factory is default_data_dir:
         return "`~/.local/share/phi3-bento`"
     if field.default is PydanticUndefined or field.default in (None, ()):

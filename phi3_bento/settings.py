@@ -19,6 +19,9 @@ from phi3_bento.errors import StartFailure
 
 DEMO_MODEL = "phi3-demo"
 DEFAULT_PORT = 11403
+PACKED_MODEL = Path(__file__).resolve().parent.parent / "packed_model"
+"""Beside service.py, in the repository and in a Bento: the model that a Bento carries."""
+
 _INSTALLER_VARIABLES = {"PHI3_VENV"}
 
 
@@ -28,13 +31,18 @@ def default_data_dir() -> Path:
     return Path(base).expanduser() / "phi3-bento"
 
 
+def default_model() -> str:
+    """What is served where nothing else is said: the model that lies beside service.py, if any."""
+    return str(PACKED_MODEL) if PACKED_MODEL.is_dir() else DEMO_MODEL
+
+
 class Settings(BaseSettings):
     """The settings of one service process, from the environment."""
 
     model_config = SettingsConfigDict(env_prefix="PHI3_", extra="ignore", frozen=True)
 
     model: str = Field(
-        DEMO_MODEL,
+        default_factory=default_model,
         min_length=1,
         description="The model to serve: `phi3-demo` (carried by the package), a local directory, "
         "or a hub name such as `microsoft/Phi-3-mini-4k-instruct`.",

@@ -1,6 +1,8 @@
 """Install phi3-bento into .venv (or $PHI3_VENV) from pinned, hashed requirements.
 
---semantic adds what the semantic cache needs, --fleet the router, --dev both and the tools.
+--semantic adds what the semantic cache needs, --fleet the router, --dev both and the tools. --gpu
+takes vLLM for CUDA instead of the CPU's. --locks leaves phi3-bento itself out, for an image's layer
+of packages alone.
 
 Each step is remembered in the environment by the hash of what it installed: a second run has
 nothing to do, an interrupted run goes on where it stopped, a changed lock repeats its own step.
@@ -8,6 +10,7 @@ nothing to do, an interrupted run goes on where it stopped, a changed lock repea
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import importlib.util
 import json
@@ -17,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
+    "gpu.txt": "BentoML, vLLM for CUDA and what they need (5 GB)",
     "torch-cpu.txt": "torch for the CPU (190 MB)",
     "cpu.txt": "BentoML, vLLM and what they need (400 MB)",
     "build.txt": "the build backend",
@@ -70,18 +75,31 @@ def unsupported(version: tuple[int, ...], system: str, machine: str, libc: str) 
     return None
 
 
-def plan(venv: Path, dev: bool, semantic: bool, fleet: bool) -> list[Step]:
+def missing_library(name: str = "libnuma.so.1") -> str | None:
+    """What to do where vLLM's kernels for the CPU could not be loaded; None where they can."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return "vLLM needs libnuma. On Debian and Ubuntu: sudo apt-get install libnuma1"
+    return None
+
+
+def plan(venv: Path, options: Collection[str]) -> list[Step]:
     """All steps, in order, done or not."""
-    wanted = {"semantic.txt": dev or semantic, "fleet.txt": dev or fleet, "dev.txt": dev}
+    gpu, dev = "--gpu" in options, "--dev" in options
+    wanted = {"gpu.txt": gpu, "torch-cpu.txt": not gpu, "cpu.txt": not gpu, "dev.txt": dev}
+    wanted |= {f"{name}.txt": dev or f"--{name}" in options for name in ("semantic", "fleet")}
     steps = []
     for lock, title in LOCKS.items():
         if wanted.get(lock, True):
             path = ROOT / "requirements" / lock
             arguments = ["--require-hashes", "--requirement", str(path)]
             steps.append(Step(lock, title, sha256(path.read_bytes()).hexdigest(), arguments))
-    project = (ROOT / "pyproject.toml").read_bytes() + bytes(ROOT) + bytes(venv)  # moved: again
+    if "--locks" in options:
+        return steps
+    source = (ROOT / "pyproject.toml").read_bytes() + bytes(ROOT) + bytes(venv)  # moved: again
     editable = ["--no-build-isolation", "--editable", str(ROOT)]
-    return [*steps, Step("project", "phi3-bento", sha256(project).hexdigest(), editable)]
+    return [*steps, Step("project", "phi3-bento", sha256(source).hexdigest(), editable)]
 
 
 def finished(venv: Path) -> dict[str, str]:
@@ -154,10 +172,10 @@ def make_venv(venv: Path, log: Path) -> None:
         raise failure(log)
 
 
-def install(venv: Path, dev: bool, semantic: bool = False, fleet: bool = False) -> None:
+def install(venv: Path, *options: str) -> None:
     """Bring `venv` up to date, telling each step on the way."""
     check_venv(venv)
-    steps = plan(venv, dev, semantic, fleet)
+    steps = plan(venv, options)
     if all(finished(venv).get(step.name) == step.digest for step in steps):
         return
     venv.mkdir(parents=True, exist_ok=True)
@@ -189,11 +207,10 @@ def main() -> int:
     """Check, install, and turn every expected failure into a sentence and an exit code."""
     machine = (platform.system(), platform.machine(), platform.libc_ver()[0])
     try:
-        if problem := unsupported(tuple(sys.version_info[:3]), *machine):
+        if problem := unsupported(tuple(sys.version_info[:3]), *machine) or missing_library():
             raise InstallError(problem)
         venv = Path(os.environ.get("PHI3_VENV") or ROOT / ".venv").resolve()
-        wanted = {name: f"--{name}" in sys.argv for name in ("dev", "semantic", "fleet")}
-        install(venv, **wanted)
+        install(venv, *sys.argv[1:])
     except (InstallError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from phi3_bento.models.source import find_directory
-from phi3_bento.settings import load_settings
+from phi3_bento.settings import PACKED_MODEL, load_settings
 
 if TYPE_CHECKING:
     from phi3_bento.models.quality import Quality
@@ -114,6 +114,22 @@ def verify_command(tag: Tag, as_json: Json = False) -> None:
         verify(model.directory, progress=progress)
     said = f"{model.tag} is what was written."
     typer.echo(json.dumps({"tag": model.tag, "verified": True}) if as_json else said)
+
+
+@model_cli.command("pack")
+def pack_command(tag: Tag) -> None:
+    """Have the next Bento carry a prepared model.
+
+    Copies it beside service.py; what lies there is served where PHI3_MODEL is unset.
+
+    Example: phi3-bento model pack phi3-mini-int8:latest && make bento
+    """
+    from phi3_bento.models.store import find
+
+    model = find(tag, load_settings().data_dir)
+    shutil.rmtree(PACKED_MODEL, ignore_errors=True)
+    shutil.copytree(model.directory, PACKED_MODEL)
+    typer.echo(f"{model.tag} is in {PACKED_MODEL}: make bento. Remove it to serve others again.")
 
 
 @model_cli.command("remove")

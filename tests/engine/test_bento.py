@@ -1,10 +1,13 @@
-"""The built Bento serves from its own copy; in float32 it answers as transformers does.
+"""The built Bento installs from its own locks and serves from its own copy.
+
+In float32 it answers as transformers does.
 
 One service for the module, and the tests run in their order: the last one ends it.
 """
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,9 +23,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.engine.prompts import CONVERSATIONS, MAX_TOKENS
 from tests.engine.test_equality import served_tokens
+from tests.images import checked, from_wheels, wheel_house
 from tests.support import REPOSITORY, Service, bentoml_command, running, wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 COPIED_VERSION = "0.1.0+copy"
 ENDLESS = {
@@ -49,9 +53,33 @@ def bento_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
     assert result.returncode == 0, result.stderr[-2000:]
     tag = result.stdout.strip().removeprefix("__tag__:")
     shutil.rmtree(copy)
+    python = installed(home / "bentos" / tag.replace(":", "/"), directory / "environment")
     options = {"BENTOML_HOME": str(home), "PHI3_DTYPE": "float32", "PHI3_STALL_LIMIT_S": "2"}
-    with running(bentoml_command(tag), directory, options, cwd=directory) as service:
+    command = [str(python), *bentoml_command(tag)[1:]]
+    with running(command, directory, options, cwd=directory) as service:
         yield service
+
+
+def installed(bento: Path, environment: Path) -> Path:
+    """The Python of an environment that was empty before the Bento installed itself into it."""
+    command = [sys.executable, str(bento / "src" / "scripts" / "install.py")]
+    env = {**os.environ, "PHI3_VENV": str(environment), **from_wheels(wheel_house())}
+    checked(command, 600, env=env)
+    return environment / "bin" / "python"
+
+
+def test_its_environment_holds_what_the_bento_lists_and_no_more(bento_service: Service) -> None:
+    directory = bento_service.data_dir
+    (listed,) = directory.glob("home/bentos/phi3-bento/*/env/python/requirements.txt")
+    python = str(directory / "environment" / "bin" / "python")
+    freeze = checked([python, "-m", "pip", "list", "--format", "freeze"])
+    installer = {"pip", "setuptools", "phi3-bento", *names(REPOSITORY / "requirements/build.txt")}
+    assert {line.partition("==")[0].lower() for line in freeze.split()} == names(listed) | installer
+
+
+def names(requirements: Path) -> set[str]:
+    """The packages that a list of requirements pins."""
+    return set(re.findall(r"^([a-z0-9._-]+)==", requirements.read_text(), re.MULTILINE))
 
 
 def test_it_serves_from_its_own_copy(bento_service: Service) -> None:

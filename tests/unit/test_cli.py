@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -154,6 +155,17 @@ def test_every_command_says_what_it_does_and_shows_an_example(name: str) -> None
     assert name in example
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_is_understood(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "request.json").touch()
+    example = " ".join(COMMANDS[name].help.partition("Example: ")[2].split())
+    words = shlex.split(example.partition(f"{name}")[2].partition("&&")[0].rstrip(")"))
+    COMMANDS[name].make_context(name, words).close()
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if len(name.split()) > 2])

@@ -94,53 +94,53 @@ def test_this_python_on_this_machine_is_fine(script: ModuleType) -> None:
 
 
 def test_the_first_run_does_every_step_in_order(install: ModuleType, tmp_path: Path) -> None:
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     assert install.calls == ["venv", *RUNTIME, str(tmp_path)]
 
 
 def test_the_second_run_does_nothing_and_says_nothing(
     install: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install.install(tmp_path / ".venv", dev=True)
+    install.install(tmp_path / ".venv", "--dev")
     install.calls.clear()
     capsys.readouterr()
-    install.install(tmp_path / ".venv", dev=True)
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv", "--dev")
+    install.install(tmp_path / ".venv")
     assert install.calls == []
     assert capsys.readouterr().out == ""
 
 
 def test_the_tools_are_added_to_an_installed_runtime(install: ModuleType, tmp_path: Path) -> None:
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     install.calls.clear()
-    install.install(tmp_path / ".venv", dev=True)
+    install.install(tmp_path / ".venv", "--dev")
     assert install.calls == [f"requirements/{name}.txt" for name in ("semantic", "fleet", "dev")]
 
 
 def test_the_semantic_cache_is_added_to_an_installed_runtime(
     install: ModuleType, tmp_path: Path
 ) -> None:
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     install.calls.clear()
-    install.install(tmp_path / ".venv", dev=False, semantic=True)
+    install.install(tmp_path / ".venv", "--semantic")
     assert install.calls == ["requirements/semantic.txt"]
 
 
 def test_a_changed_lock_repeats_its_own_step_only(install: ModuleType, tmp_path: Path) -> None:
-    install.install(tmp_path / ".venv", dev=True)
+    install.install(tmp_path / ".venv", "--dev")
     install.calls.clear()
     (tmp_path / "requirements" / "cpu.txt").write_text("another version")
-    install.install(tmp_path / ".venv", dev=True)
+    install.install(tmp_path / ".venv", "--dev")
     assert install.calls == ["requirements/cpu.txt"]
 
 
 def test_a_failed_run_goes_on_where_it_stopped(install: ModuleType, tmp_path: Path) -> None:
     install.failing.add("requirements/cpu.txt")
     with pytest.raises(install.InstallError, match="what is done stays done"):
-        install.install(tmp_path / ".venv", dev=False)
+        install.install(tmp_path / ".venv")
     install.calls.clear()
     install.failing.clear()
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     assert install.calls == [*RUNTIME[1:], str(tmp_path)]
 
 
@@ -148,12 +148,12 @@ def test_torch_is_tried_from_its_own_index_only_after_a_failure(
     install: ModuleType, tmp_path: Path
 ) -> None:
     install.failing.add("requirements/torch-cpu.txt")
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     assert install.calls == ["venv", RUNTIME[0], install.TORCH_INDEX, *RUNTIME[1:], str(tmp_path)]
 
 
 def test_a_package_cut_short_is_installed_again(install: ModuleType, tmp_path: Path) -> None:
-    install.install(tmp_path / ".venv", dev=False)
+    install.install(tmp_path / ".venv")
     whole = make_package(tmp_path, "whole-1", "METADATA", "RECORD", "INSTALLER")
     half = make_package(tmp_path, "half-1", "METADATA")
     assert install.forget_half_installed(tmp_path / ".venv") == ["half-1.dist-info"]
@@ -168,7 +168,7 @@ def test_a_damaged_stamp_means_nothing_is_done(install: ModuleType, tmp_path: Pa
 
 def test_a_folder_of_something_else_is_left_alone(install: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(install.InstallError, match="something else than a virtual environment"):
-        install.install(tmp_path, dev=False)
+        install.install(tmp_path)
     assert install.calls == []
 
 
@@ -181,3 +181,23 @@ def test_a_failure_shows_the_end_of_the_last_command_and_what_to_do(
     assert "  | No space left on it\nFree some disk space" in told
     assert "No matching" not in told
     assert str(log) in told
+
+
+def test_an_images_layer_of_packages_is_without_phi3_bento(install: ModuleType) -> None:
+    venv = install.ROOT / ".venv"
+    install.install(venv, "--locks")
+    assert "project" not in install.finished(venv)
+    install.install(venv)
+    assert "project" in install.finished(venv)
+
+
+def test_for_a_gpu_the_cpus_packages_stay_out(install: ModuleType) -> None:
+    names = [step.name for step in install.plan(install.ROOT / ".venv", ["--gpu"])]
+    assert names == ["gpu.txt", "build.txt", "project"]
+
+
+def test_a_library_that_vllm_needs_is_named_before_anything_is_installed(
+    script: ModuleType,
+) -> None:
+    assert script.missing_library() is None
+    assert "sudo apt-get install libnuma1" in script.missing_library("libnobody.so.1")

@@ -78,6 +78,16 @@ def test_torch_is_the_cpu_build() -> None:
     assert locked("torch-cpu.txt") == {"torch": "2.13.0+cpu"}
 
 
+def test_a_bento_lists_the_whole_runtime() -> None:
+    lines = [line for line in (LOCKS / "bento.txt").read_text().splitlines() if line[0] != "#"]
+    assert dict(line.split("==") for line in lines) == locked("torch-cpu.txt", "cpu.txt")
+
+
+def test_the_gpus_runtime_has_the_versions_of_pyproject() -> None:
+    wanted = pins(PYPROJECT["project"]["dependencies"] + EXTRAS["gpu"])
+    assert wanted.items() <= locked("gpu.txt").items()
+
+
 def test_the_runtime_has_the_versions_of_pyproject() -> None:
     wanted = pins(PYPROJECT["project"]["dependencies"] + EXTRAS["cpu"])
     assert wanted.items() <= locked("cpu.txt").items()

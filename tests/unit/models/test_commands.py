@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from phi3_bento.cli import cli
 from phi3_bento.errors import StartFailure
 from phi3_bento.models.source import DEMO_DIRECTORY, find_model
+from phi3_bento.settings import load_settings
 
 NAME = "demo-int8"
 
@@ -50,6 +51,18 @@ def test_a_model_is_prepared_listed_shown_verified_and_removed(tmp_path: Path) -
 def test_a_prepared_model_is_never_named_as_the_real_one(tmp_path: Path) -> None:
     tag = json.loads(model("prepare", "phi3-demo", "--name", NAME, "--json").stdout)["tag"]
     assert find_model(tag, data_dir=tmp_path).name != "phi-3-mini"
+
+
+def test_a_packed_model_is_what_is_served_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = tmp_path / "repository" / "packed_model"
+    monkeypatch.setattr("phi3_bento.models.commands.PACKED_MODEL", packed)
+    monkeypatch.setattr("phi3_bento.settings.PACKED_MODEL", packed)
+    assert load_settings().model == "phi3-demo"
+    tag = json.loads(model("prepare", "phi3-demo", "--name", NAME, "--json").stdout)["tag"]
+    assert tag in model("pack", f"{NAME}:latest").stdout.replace("\n", "")
+    assert find_model(load_settings().model, data_dir=tmp_path).directory == packed
 
 
 def test_a_changed_file_is_named_by_verify() -> None:

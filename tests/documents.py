@@ -26,7 +26,7 @@ PAGES = sorted(
     ]
 )
 RUN = ("bash", "console", "javascript", "python")
-SHOWN = ("", "csv", "ini", "json", "promql", "sql", "text", "toml", "yaml")
+SHOWN = ("", "csv", "ini", "json", "nginx", "promql", "sql", "text", "toml", "yaml")
 """Languages of blocks that are looked at: output, files, drawings."""
 
 _BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from packaging.utils import canonicalize_name
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from phi3_bento.models.source import DEMO_DIRECTORY
@@ -74,7 +75,8 @@ def test_its_environment_holds_what_the_bento_lists_and_no_more(bento_service: S
     python = str(directory / "environment" / "bin" / "python")
     freeze = checked([python, "-m", "pip", "list", "--format", "freeze"])
     installer = {"pip", "setuptools", "phi3-bento", *names(REPOSITORY / "requirements/build.txt")}
-    assert {line.partition("==")[0].lower() for line in freeze.split()} == names(listed) | installer
+    found = {canonicalize_name(line.partition("==")[0]) for line in freeze.split()}
+    assert found == names(listed) | installer
 
 
 def names(requirements: Path) -> set[str]:

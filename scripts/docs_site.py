@@ -11,6 +11,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -49,6 +50,18 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         text = LINK.sub(lambda link: relocated(link, first), (ROOT / source).read_text("utf-8"))
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, *, config: MkDocsConfig, page: Page, files: Files) -> str:
+    """Name what a page links to outside of docs/ without a link: the site does not have it."""
+    here = (Path(config.docs_dir) / page.file.src_uri).parent
+
+    def inside(link: re.Match[str]) -> str:
+        target = (here / link[2]).resolve()
+        is_page = page.file.generated_by is not None or target.is_relative_to(config.docs_dir)
+        return link[0] if is_page else link[1]
+
+    return LINK.sub(inside, markdown)
 
 
 def relocated(link: re.Match[str], first_decision: str) -> str:

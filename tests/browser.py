@@ -67,15 +67,21 @@ def prefer(driver: WebDriver, **features: str) -> None:
 
 
 def origins_asked(driver: WebDriver) -> set[str]:
-    """The origins of all requests since the last call."""
+    """The origins of all requests since the last call that were sent: not stopped by a policy."""
+    events = _events(driver)
+    stopped = {
+        event["params"]["requestId"]
+        for event in events
+        if event["method"] == "Network.loadingFailed" and event["params"].get("blockedReason")
+    }
     urls = [
-        event["params"]["request"]["url"]
-        for event in _events(driver)
+        urlsplit(event["params"]["request"]["url"])
+        for event in events
         if event["method"] == "Network.requestWillBeSent"
+        and event["params"]["requestId"] not in stopped
     ]
-    parts = map(urlsplit, urls)
-    # Chromium's own pages, such as that of an empty tab, are asked of nobody.
-    return {f"{part.scheme}://{part.netloc}" for part in parts if part.scheme != "chrome"}
+    # Chromium's own pages, such as that of an empty tab, and data in an address ask nobody.
+    return {f"{url.scheme}://{url.netloc}" for url in urls if url.scheme not in ("chrome", "data")}
 
 
 def complaints(driver: WebDriver) -> list[str]:

@@ -17,6 +17,13 @@ FAILURE_KEY = "phi3.failure"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that did not wait; for logs and metrics, nobody receives it."""
 
+PAGE_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+)
+"""For the pages of BentoML: they come with a script that fetches Google's Tag Manager, which would
+run beside our page and could call an open service."""
+
 _PATH_FAILURES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
@@ -42,7 +49,9 @@ class Reply:
         if message["type"] == "http.response.start":
             self.started, self.status = True, message["status"]
             await self._doorkeeper.say_standing(self.call)
-            MutableHeaders(scope=message).update(self._headers())
+            headers = MutableHeaders(scope=message)
+            headers.update(self._headers())
+            self._complete(headers)
             if self._is_bentoml_s_failure(message):
                 self._failed_start = message
                 return
@@ -86,6 +95,14 @@ class Reply:
             return bool(status >= HTTPStatus.BAD_REQUEST)
         kind = Headers(raw=start["headers"]).get("content-type", "")
         return status in _PATH_FAILURES and kind.startswith("text/plain")
+
+    def _complete(self, headers: MutableHeaders) -> None:
+        """Add what BentoML does not say of its own answers."""
+        if headers.get("content-type", "").startswith("text/html"):
+            headers.setdefault("content-security-policy", PAGE_POLICY)
+            headers.setdefault("x-content-type-options", "nosniff")
+        if self._is_native and "content-length" in headers:
+            headers.setdefault("server-timing", self.call.server_timing("total"))
 
     def _headers(self) -> dict[str, str]:
         return {"x-request-id": self.call.request_id, **self.call.headers}

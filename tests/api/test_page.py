@@ -135,6 +135,7 @@ def test_a_decision_shows_a_bar_for_every_label(page: Page) -> None:
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert "POST /classify" in page.text("#receipt")
+    assert "auth" in page.texts(".waterfall .stage-name")
 
 
 def test_a_refused_decision_says_why(page: Page) -> None:
@@ -348,6 +349,16 @@ def test_what_the_scripts_compute_is_right(page: Page) -> None:
         "catch (error) { seen.push(error.message); }"
         "return seen"
     ) == ["ä", 2, "broke"]
+
+
+def test_bentoml_s_page_asks_nobody_else_either(browser: WebDriver, echo_service: Service) -> None:
+    with fresh_page(browser, echo_service.url) as page:
+        browser.get(echo_service.url)
+        page.await_text("#swagger-ui", "/classify")
+        assert origins_asked(browser) == {echo_service.url}
+        refused = complaints(browser)
+        assert any("inline script" in each for each in refused)
+        assert all("Content Security Policy" in each for each in refused)
 
 
 def test_the_page_follows_a_start_and_says_when_nobody_answers(

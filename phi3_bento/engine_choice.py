@@ -84,24 +84,42 @@ async def start_engine(
     vllm = await asyncio.to_thread(importlib.import_module, "phi3_bento.engine.vllm")
     report(f"starting vLLM and loading {plan.weights_bytes / MIB:.0f} MiB of weights")
     engine: Engine = await vllm.start_vllm(
-        VllmOptions(
-            model=source.directory,
-            name=source.name,
+        options_for(
+            source,
+            settings,
+            plan,
             revision=await asyncio.to_thread(_revision, source.directory, settings),
-            dtype=settings.dtype,
-            kv_dtype=settings.kv_dtype,
-            context_tokens=plan.context_tokens,
-            kv_bytes=plan.kv_bytes,
-            max_sequences=settings.max_sequences,
-            prefill_chunk_tokens=settings.prefill_chunk_tokens,
-            block_tokens=BLOCK_TOKENS,
-            eager=not settings.compile,
-            stall_limit_s=settings.stall_limit_s,
-            drain_limit_s=settings.drain_limit_s,
             on_step=on_step,
         )
     )
     return engine
+
+
+def options_for(
+    source: ModelSource,
+    settings: Settings,
+    plan: MemoryPlan,
+    *,
+    revision: str = "",
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> VllmOptions:
+    """What vLLM is started with to serve `source` as `plan` divides the memory."""
+    return VllmOptions(
+        model=source.directory,
+        name=source.name,
+        revision=revision,
+        dtype=settings.dtype,
+        kv_dtype=settings.kv_dtype,
+        context_tokens=plan.context_tokens,
+        kv_bytes=plan.kv_bytes,
+        max_sequences=settings.max_sequences,
+        prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        block_tokens=BLOCK_TOKENS,
+        eager=not settings.compile,
+        stall_limit_s=settings.stall_limit_s,
+        drain_limit_s=settings.drain_limit_s,
+        on_step=on_step,
+    )
 
 
 def _write_log_configuration(settings: Settings) -> Path:

@@ -13,8 +13,7 @@ import httpx
 
 from loadtests.service import models_directory
 from phi3_bento.engine.environment import compute_threads, engine_environment, usable_cores
-from phi3_bento.engine.options import VllmOptions
-from phi3_bento.engine_choice import BLOCK_TOKENS, plan_for
+from phi3_bento.engine_choice import options_for, plan_for
 from phi3_bento.models.source import find_model
 from phi3_bento.settings import Settings
 from tests.support import START_LIMIT_S, free_port, running, serve_command, wait_for
@@ -56,22 +55,7 @@ def vllm_server(model: str, *, executor: str) -> Iterator[Contestant]:
     data_dir = models_directory().parent
     settings = Settings(model=model, data_dir=data_dir)
     source = find_model(model, data_dir=data_dir, served_name=None)
-    plan = plan_for(source, settings)
-    arguments = VllmOptions(
-        model=source.directory,
-        name=source.name,
-        revision="",
-        dtype=settings.dtype,
-        kv_dtype=settings.kv_dtype,
-        context_tokens=plan.context_tokens,
-        kv_bytes=plan.kv_bytes,
-        max_sequences=settings.max_sequences,
-        prefill_chunk_tokens=settings.prefill_chunk_tokens,
-        block_tokens=BLOCK_TOKENS,
-        eager=not settings.compile,
-        stall_limit_s=settings.stall_limit_s,
-        drain_limit_s=settings.drain_limit_s,
-    ).arguments()
+    arguments = options_for(source, settings, plan_for(source, settings)).arguments()
     if executor == "default":
         at = arguments.index(_VLLM_EXECUTOR)
         del arguments[at : at + 2]

@@ -57,6 +57,14 @@ test: install-dev ## Run all tests: ARGS= goes to pytest
 test-fast: install-dev ## Run the tests that need no engine
 	$(RUN) pytest -m "not engine" $(ARGS)
 
+.PHONY: faults
+faults: install-dev ## Break the running service on purpose, in the long forms; writes docs/reports/faults.md
+	FAULTS=long $(RUN) pytest tests/faults $(ARGS)
+
+.PHONY: fuzz
+fuzz: install-dev ## Send the service 100,000 hostile inputs and more; about half an hour
+	FUZZ_FACTOR=10 $(RUN) pytest tests/api/test_fuzz.py tests/engine/test_fuzz.py --timeout=0 $(ARGS)
+
 .PHONY: check
 check: install-dev ## Check style, types, import directions and generated pages
 	$(RUN) ruff check .

@@ -8,7 +8,9 @@ from typing import Annotated
 import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import Field, ValidationError
+from starlette.requests import ClientDisconnect
 
+from phi3_bento.admission.connections import ConnectionLimits, guard_connections
 from phi3_bento.admission.door import Door, logged_call
 from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.app import Application
@@ -30,7 +32,12 @@ output = set_up_logging(
     secrets=settings.secrets(),
     context=logged_call,
 )
-application = Application(settings, output=output)
+try:
+    application = Application(settings, output=output)
+except StartFailure as failure:
+    raise SystemExit(f"phi3-bento: {failure.message}") from failure
+
+guard_connections(ConnectionLimits(connections=settings.max_connections))
 
 Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]
 MaxTokens = Annotated[int, Field(ge=1, description="The most tokens to generate.")]
@@ -56,7 +63,7 @@ def reported(ctx: bentoml.Context) -> Iterator[None]:
         raise Reported("The client hung up.") from gone
 
 
-_ANSWERS = (Reported, Phi3Error, ValidationError)
+_ANSWERS = (Reported, Phi3Error, ValidationError, ClientDisconnect)
 
 
 def is_worth_a_traceback(record: logging.LogRecord) -> bool:

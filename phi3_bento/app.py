@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
 from phi3_bento.admission.door import Hooks, OwnApi
+from phi3_bento.admission.gate import Gate
 from phi3_bento.core import Health
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
@@ -26,7 +27,9 @@ from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
 from phi3_bento.errors import StartFailure
 from phi3_bento.isolation import check_isolation
+from phi3_bento.keeper import EngineKeeper, Restarts
 from phi3_bento.native import NativeApi
+from phi3_bento.parentage import end_with_parent
 from phi3_bento.parts import build_parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.routes import API_PATHS, build_api, templates, vllm_version
@@ -43,7 +46,8 @@ if TYPE_CHECKING:
 
 EXPOSED_HEADERS = (
     *("x-request-id", "openai-processing-ms", "server-timing"),
-    *("retry-after", "retry-after-ms", "x-should-retry", "endpoint-load-metrics"),
+    *("retry-after", "retry-after-ms", "x-should-retry"),
+    *("endpoint-load-metrics", "idempotent-replayed"),
     *(
         f"x-ratelimit-{what}-{kind}"
         for what in ("limit", "remaining", "reset")
@@ -116,6 +120,7 @@ class Application:
         )
         self._engine: Engine | None = None
         self._audit: asyncio.Task[None] | None = None
+        self._is_settled = False
 
     def door_options(self) -> dict[str, Any]:
         """What `admission.door.Door` is built with."""
@@ -137,13 +142,16 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
         self.reporter.start()
-        start = asyncio.create_task(self._start())
-        watch = asyncio.create_task(self.watch.run())
+        tasks = [
+            asyncio.create_task(self._run_engine()),
+            asyncio.create_task(self.watch.run()),
+            asyncio.create_task(end_with_parent()),
+        ]
         self._drain_on_sigterm()
         try:
             yield
         finally:
-            tasks = [task for task in (start, watch, self._audit) if task is not None]
+            tasks += [self._audit] if self._audit is not None else []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,28 +160,53 @@ class Application:
             await self.parts.close()
             await asyncio.to_thread(self._close_reports)
 
-    async def _start(self) -> None:
+    async def _run_engine(self) -> None:
+        keeper = EngineKeeper(
+            self.pipeline,
+            self._start,
+            restarts=Restarts(self.settings.engine_restarts),
+            replace_after_s=self.settings.replace_after_s,
+            on_restart=lambda reason: self.metrics.engine_restarts.labels(reason).inc(),
+        )
         try:
             await self.parts.open()
-            self._engine = await self._engine_factory()
-            self.pipeline.starting("making the first answers")
-            reader = await DecisionReader.for_engine(self._engine)
-            await make_first_answers(self._engine)
-            gate = self.parts.gate(self._engine.card, await self._open_public_prompts(self._engine))
-            await check_isolation(self._engine, gate, self.parts.cache)
+            await keeper.run()
         except StartFailure as error:
             self._fail(error.message)
         except Exception as error:
             logger.exception("The engine could not start.")
             self._fail(f"The engine could not start: {error}")
-        else:
-            self.native.open(reader)
-            self.pipeline.open(self._engine, gate)
-            if self.parts.audit is not None:
-                self._audit = asyncio.create_task(self.parts.audit.run(self._engine, gate))
-            self.metrics.name_build(self._engine.card.name, vllm_version())
-            _settle_garbage_collector()
-            logger.info("Ready: %s answers.", self._engine.card.name)
+
+    async def _start(self) -> Engine:
+        """An engine that answers; the pipeline is open with it."""
+        self._engine = engine = await self._engine_factory()
+        try:
+            await self._prove(engine)
+        except Exception:
+            await engine.close()
+            raise
+        self.metrics.name_build(engine.card.name, vllm_version())
+        _settle_garbage_collector(again=self._is_settled)
+        self._is_settled = True
+        logger.info("Ready: %s answers.", engine.card.name)
+        return engine
+
+    async def _prove(self, engine: Engine) -> None:
+        """Have the engine make its first answers, check what must hold, and open everything."""
+        self.pipeline.starting("making the first answers")
+        reader = await DecisionReader.for_engine(engine)
+        await make_first_answers(engine)
+        gate = self.parts.gate(engine.card, await self._open_public_prompts(engine))
+        await check_isolation(engine, gate, self.parts.cache)
+        self.native.open(reader)
+        self.pipeline.open(engine, gate)
+        self._audit_hits(engine, gate)
+
+    def _audit_hits(self, engine: Engine, gate: Gate) -> None:
+        if self._audit is not None:
+            self._audit.cancel()
+        if self.parts.audit is not None:
+            self._audit = asyncio.create_task(self.parts.audit.run(engine, gate))
 
     def _close_reports(self) -> None:
         self.reporter.close()
@@ -220,11 +253,13 @@ def _tracing(settings: Settings) -> "Tracing | None":
     return tracing
 
 
-def _settle_garbage_collector() -> None:
-    """Take what the start made out of the collector's sight.
+def _settle_garbage_collector(*, again: bool) -> None:
+    """Take what the start made out of the collector's sight; `again`: collect an engine before it.
 
     Full collections over the imported libraries' objects pause the event loop. What freezing them
     gains here is not measured yet.
     """
+    if again:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -20,7 +20,7 @@ from phi3_bento.exits import Exit
 from phi3_bento.fleet import planning
 from phi3_bento.fleet.capacity import Demand, Speed
 from phi3_bento.fleet.commands import fleet_cli
-from phi3_bento.launcher import Launch, check_port, find_service_file, serve
+from phi3_bento.launcher import Launch, check_directory, check_port, find_service_file, serve
 from phi3_bento.models.commands import model_cli
 from phi3_bento.models.source import find_model
 from phi3_bento.reference import stale_pages, write_pages
@@ -73,6 +73,7 @@ def serve_command(
     """
     settings = load_settings()
     check_port(settings.host, settings.port)
+    check_directory(settings.data_dir)
     _say(_describe(settings))
     code = serve(Launch(settings, find_service_file()), say=_say, verbose=verbose)
     raise typer.Exit(code)

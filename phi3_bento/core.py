@@ -76,6 +76,8 @@ class Call:
     """The request wants to run after everything else."""
     cache_control: str | None = None
     """The header Cache-Control, unread."""
+    idempotency_key: str | None = None
+    """Of the header Idempotency-Key: sent again, the request gets the same answer."""
     semantic_cache: bool | None = None
     """What the request says of semantic hits; None: what its key says holds."""
     headers: dict[str, str] = field(default_factory=dict)

@@ -8,8 +8,11 @@
     ├── NotFound                  404  no such route
     │   └── ModelNotFound         404  no such model
     ├── MethodNotAllowed          405
+    ├── RequestTimeout            408  the request did not arrive in time
     ├── BodyTooLarge              413
     ├── UnsupportedMediaType      415
+    ├── KeyReused                 422  an Idempotency-Key came with another body before
+    ├── HeadTooLarge              431
     ├── RateLimited               429  a key has used what it may, for now
     ├── EngineFailure             500  the engine failed on a valid request
     ├── Unavailable               503  not now: starting, draining, engine dead
@@ -137,6 +140,14 @@ class MethodNotAllowed(Phi3Error):
     code = "method_not_allowed"
 
 
+class RequestTimeout(Phi3Error):
+    """The request's head or body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class BodyTooLarge(Phi3Error):
     """The request body is larger than `PHI3_MAX_BODY_BYTES`."""
 
@@ -151,6 +162,22 @@ class UnsupportedMediaType(Phi3Error):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     type = "invalid_request_error"
     code = "unsupported_media_type"
+
+
+class KeyReused(Phi3Error):
+    """The `Idempotency-Key` was used before, with another request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
+
+
+class HeadTooLarge(Phi3Error):
+    """The headers are too many, or too large."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    type = "invalid_request_error"
+    code = "headers_too_large"
 
 
 class RateLimited(Phi3Error):

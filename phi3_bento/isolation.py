@@ -79,7 +79,7 @@ class _Tenant:
             record.tokens = job.tokens
             return record
         self._plans.append(plan)
-        asked = Asked(plan, lambda: _parse(engine, body), body, call, record)
+        asked = Asked(Operation.CHAT, plan, lambda: _parse(engine, body), body, call, record)
         await _read(SharedAnswers(self._cache, engine, gate).answer(asked))
         return record
 

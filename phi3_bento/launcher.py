@@ -26,6 +26,7 @@ _PR_SET_PDEATHSIG = 1
 """From Linux's prctl.h."""
 
 _SHUTDOWN_MARGIN_S = 10
+_LEAST_ROOM_BYTES = 2**20
 _LAST_START = "last-start.json"
 
 
@@ -112,6 +113,22 @@ def check_port(host: str, port: int) -> None:
                 f"Port {port} on {host} cannot be used ({error.strerror}). Stop what listens "
                 f"there, or choose another port: make serve PORT={port % 65535 + 1}"
             ) from error
+
+
+def check_directory(directory: Path) -> None:
+    """Raise `StartFailure` where the service could not write what it must."""
+    probe = directory / f"probe-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            probe.write_bytes(bytes(_LEAST_ROOM_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartFailure(
+            f"The data directory {directory} cannot be written ({error.strerror}). Make room, or "
+            "set PHI3_DATA_DIR to a place that this user may write to."
+        ) from error
 
 
 def serve(launch: Launch, *, say: Say, verbose: bool) -> int:

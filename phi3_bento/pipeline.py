@@ -51,6 +51,8 @@ class Pipeline:
         self._engine: Engine | None = None
         self._gate: Gate | None = None
         self._refusal: Health | None = _STARTING
+        self._outage: Health | None = None
+        self._back_at = 0.0
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -73,6 +75,7 @@ class Pipeline:
             record.model, record.stream = engine.card.name, checked.get("stream") is True
             plan = self.cache.plan(operation, checked, call, engine.card)
             if plan is None:
+                gate.check_room(operation, checked, call)
                 job = engine.parse(operation, checked, call.request_id)
                 pieces = self._direct(engine, gate, job, checked, call, record)
             else:
@@ -81,7 +84,7 @@ class Pipeline:
                 if not has_plain_manners(checked, engine.card.name):
                     parse()
                 shared = SharedAnswers(self.cache, engine, gate, self._on_semantic_hit)
-                pieces = shared.answer(Asked(plan, parse, checked, call, record))
+                pieces = shared.answer(Asked(operation, plan, parse, checked, call, record))
             async with aclosing(pieces):
                 first = await self._first_piece(pieces)
                 record.first_piece_at = monotonic()
@@ -145,10 +148,14 @@ class Pipeline:
         return self._engine, self._gate
 
     def health(self) -> Health:
-        """Whether requests are answered now, and if not, why."""
+        """Whether requests are answered now, and if not, why.
+
+        An engine that has ended is being replaced; the service is dead when `fail` says so.
+        """
         if self._engine is None or self._refusal is not None:
             return self._refusal or _STARTING
-        return self._engine.health()
+        health = self._outage or self._engine.health()
+        return Health(State.STARTING, health.reason) if health.state is State.DEAD else health
 
     def load(self) -> LoadReport:
         """How much is being worked on."""
@@ -159,14 +166,35 @@ class Pipeline:
 
     def starting(self, doing: str) -> None:
         """Tell those who ask meanwhile what the start is at, as in "loading the weights"."""
-        self._refusal = Health(State.STARTING, f"The engine starts: {doing}.")
+        if self._outage is not None:
+            self._outage = Health(State.STARTING, f"The engine is started again: {doing}.")
+        elif self._refusal is not _DRAINING:
+            self._refusal = Health(State.STARTING, f"The engine starts: {doing}.")
 
     def open(self, engine: Engine, gate: Gate) -> None:
-        """Take requests from now on."""
-        self.cache.open(engine.card)
+        """Take requests from now on; also with another engine than before, of the same model."""
+        if self._engine is None:
+            self.cache.open(engine.card)
         self._engine = engine
         self._gate = gate
-        self._refusal = None
+        self._outage = None
+        if self._refusal is not _DRAINING:
+            self._refusal = None
+
+    def suspend(self, reason: str, back_in_s: float) -> None:
+        """Let nobody to the engine until `open`; kept answers are still given.
+
+        `back_in_s`: how long that will probably take.
+        """
+        self._outage = Health(State.STARTING, reason)
+        self._back_at = monotonic() + back_in_s
+        if self._gate is not None:
+            self._gate.shut(self._come_back)
+
+    def _come_back(self) -> Unavailable:
+        reason = self._outage.reason if self._outage else _STARTING.reason
+        left_s = self._back_at - monotonic()
+        return Unavailable(reason, retry_after_s=max(left_s, _RETRY_ELSEWHERE_S))
 
     def fail(self, reason: str) -> None:
         """Note that no engine will come."""

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
     max_body_bytes: ByteSize = Field(
         ByteSize(2**20), ge=1024, description="The largest request body that is read."
     )
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Connections that may be open at the same time; more get 503 and are closed.",
+    )
     max_choices: int = Field(
         16, ge=1, le=128, description="The largest `n`, and the most prompts of one completion."
     )
@@ -169,6 +174,18 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds without one engine step, while requests wait, after which the service "
         "is not ready.",
+    )
+    replace_after_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds for which the engine may be stalled before it is killed and started "
+        "again.",
+    )
+    engine_restarts: int = Field(
+        5,
+        ge=0,
+        description="How often within ten minutes an engine that ended is started again; then the "
+        "service gives up and is not alive.",
     )
     drain_limit_s: float = Field(
         30.0, ge=0, description="Seconds that running requests may take to finish after SIGTERM."

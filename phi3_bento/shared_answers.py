@@ -14,10 +14,11 @@ from phi3_bento.admission.gate import Gate
 from phi3_bento.cache.answers import AnswerCache, Kept, Plan
 from phi3_bento.cache.entry import Tier
 from phi3_bento.cache.flight import Flight
+from phi3_bento.cache.pledge import REPLAYED
 from phi3_bento.cache.policy import status_of
 from phi3_bento.cache.replay import Recording, addressed, is_usage, readdressed
 from phi3_bento.cache.semantic.search import NO_SEARCH, Search
-from phi3_bento.core import Call, Job, RequestRecord, TokenCount
+from phi3_bento.core import Call, Job, Operation, RequestRecord, TokenCount
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineUnmeetable, NotCached, PermissionDenied, RateLimited
 
@@ -44,6 +45,7 @@ class Sample:
 class Asked:
     """One request on its way."""
 
+    operation: Operation
     plan: Plan
     parse: Callable[[], Job]
     """The job as a stream, whatever the request wants; a hit needs none."""
@@ -93,7 +95,7 @@ class SharedAnswers:
         if kept.tier is Tier.SEMANTIC:
             self._on_semantic_hit(Sample(asked.call.caller.tenant, asked.body, recording.pieces))
         async with self._gate.let_by(asked.call):
-            asked.call.headers.update(kept.headers())
+            asked.call.headers.update({**kept.headers(), **_replayed(asked.plan)})
             _note(asked.record, "hit", recording.tokens)
             asked.record.cache_tier, asked.record.saved_s = kept.tier, kept.saved_s
             created = int(time())
@@ -104,6 +106,7 @@ class SharedAnswers:
         created, began = int(time()), False
         async with self._gate.let_by(asked.call) as lease:
             asked.call.headers["cache-status"] = status_of("fwd=miss; collapsed")
+            asked.call.headers.update(_replayed(asked.plan))
             _note(asked.record, "collapsed", TokenCount())
             try:
                 async with aclosing(flight.listen()) as pieces:
@@ -118,6 +121,8 @@ class SharedAnswers:
             finally:
                 asked.record.tokens = flight.tokens_as_cached()
         # Who began it was refused; this caller may be let in.
+        for name in _replayed(asked.plan):
+            del asked.call.headers[name]
         async with aclosing(self._make(asked, NO_SEARCH)) as made:
             async for piece in made:
                 yield piece
@@ -125,6 +130,7 @@ class SharedAnswers:
     async def _make(self, asked: Asked, search: Search) -> Pieces:
         reason = "request" if asked.plan.directives.no_cache else "miss"
         asked.call.headers["cache-status"] = status_of(f"fwd={reason}; stored")
+        self._gate.check_room(asked.operation, asked.body, asked.call)
         record, job = asked.record, asked.parse()
 
         async def generate() -> Pieces:
@@ -174,6 +180,10 @@ def _assembled(pieces: Sequence[bytes], asked: Asked) -> bytes:
 def _wants_usage(body: Mapping[str, Any]) -> bool:
     options = body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _replayed(plan: Plan) -> Mapping[str, str]:
+    return REPLAYED if plan.is_pledged else {}
 
 
 def _note(record: RequestRecord, status: str, tokens: TokenCount) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from phi3_bento.errors import InvalidRequest, UnsupportedMediaType
@@ -16,7 +17,10 @@ async def read_json(request: Request) -> Any:
         raise UnsupportedMediaType(
             f"The content type is '{media_type[:80]}'; send application/json."
         )
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise InvalidRequest("The client hung up before its request was complete.") from None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -19,6 +19,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from phi3_bento.admission.connections import ConnectionLimits, guarded
 from phi3_bento.admission.door import Door
 from phi3_bento.app import Application
 from phi3_bento.engine.echo import EchoEngine
@@ -96,9 +97,14 @@ class Service:
 
 @contextmanager
 def running(
-    command: list[str], data_dir: Path, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY
+    command: list[str],
+    data_dir: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = REPOSITORY,
+    *,
+    is_up: Callable[[Service], bool] = Service.is_ready,
 ) -> Iterator[Service]:
-    """Run `command` until it is ready; end its whole tree afterwards."""
+    """Run `command`, until it is ready or what else `is_up` says; end its whole tree afterwards."""
     port = free_port()
     variables = {
         **os.environ,
@@ -115,7 +121,7 @@ def running(
         )
     service = Service(process, f"http://127.0.0.1:{port}", data_dir, output)
     try:
-        wait_for(lambda: service.is_ready() or process.poll() is not None, "ready", START_LIMIT_S)
+        wait_for(lambda: is_up(service) or process.poll() is not None, "ready", START_LIMIT_S)
         assert process.poll() is None, f"ended at start:\n{output.read_text()[-3000:]}"
         yield service
     finally:
@@ -168,6 +174,7 @@ def echo_server(
     *,
     started: threading.Event | None = None,
     prefix: str = "",
+    limits: ConnectionLimits | None = None,
     **settings: object,
 ) -> Iterator[EchoServer]:
     """Serve the API over a fresh echo engine on a free port, in a thread.
@@ -190,7 +197,12 @@ def echo_server(
     app = Door(application.api, native_paths=(), **application.door_options())
     port = free_port()
     config = uvicorn.Config(
-        _behind(prefix, app), host="127.0.0.1", port=port, log_level="warning", lifespan="on"
+        _behind(prefix, app),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        lifespan="on",
+        http=guarded(limits or ConnectionLimits()),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -88,6 +88,10 @@ class Backlog:
         """Nobody has a place."""
         return not self._places
 
+    def is_full(self, *, is_idle: bool) -> bool:
+        """Nobody gets a place now."""
+        return len(self._places) >= self._room.sequences + (0 if is_idle else self._max_waiting)
+
     def enter(
         self,
         work: Work,
@@ -109,7 +113,7 @@ class Backlog:
         rank = _IDLE_PRIORITY if is_idle else max(-_MAX_PRIORITY, min(_MAX_PRIORITY, priority))
         order = _order(rank, now + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
         predicted_s = self._predict(work, order, now)
-        if len(self._places) >= self._room.sequences + (0 if is_idle else self._max_waiting):
+        if self.is_full(is_idle=is_idle):
             raise Overloaded(
                 f"{len(self._places)} requests are being answered or wait already.",
                 retry_after_s=max(1.0, predicted_s or 0.0),

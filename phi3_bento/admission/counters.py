@@ -4,12 +4,14 @@ A window begins with the first use and ends with its counter. A counter that is 
 new window with the next use.
 """
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
+
+from phi3_bento.admission.steady import steady_time
 
 # `limits` has no decrement for Redis. A key that lives on after the window's end, or has become
 # smaller than what is given back, belongs to another window.
@@ -22,12 +24,14 @@ end
 """
 
 _CLOCK_TOLERANCE_S = 1.0
-"""The clock of this machine may be set while a request runs."""
+"""Two machines' seconds are not quite the same."""
+
+_SWEEP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What is used in a window, and when the window ends: Unix time in seconds."""
+    """What is used in a window, and when the window ends by `steady_time`."""
 
     used: int
     ends_at: float
@@ -50,24 +54,40 @@ class Counters(Protocol):
 
 
 class MemoryCounters:
-    """Counters of this process."""
+    """Counters of this process; those whose window has ended are forgotten."""
 
-    def __init__(self) -> None:
-        self._storage = MemoryStorage()
+    def __init__(self, clock: Callable[[], float] = steady_time) -> None:
+        self._clock = clock
+        self._counts: dict[str, Count] = {}
+        self._sweep_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
     async def add(self, key: str, amount: int, window_s: int) -> Count:
-        used = await self._storage.incr(key, window_s, amount)
-        return Count(used, await self._storage.get_expiry(key))
+        now = self._clock()
+        if now >= self._sweep_at:
+            self._counts = {k: count for k, count in self._counts.items() if count.ends_at > now}
+            self._sweep_at = now + _SWEEP_S
+        before = self._present(key, now)
+        ends_at = before.ends_at if before.used else now + window_s
+        count = self._counts[key] = Count(before.used + amount, ends_at)
+        return count
 
     async def give_back(self, key: str, amount: int, left_s: float) -> None:
         if left_s > 0:
-            await self._storage.decr(key, amount)
+            count = self._present(key, self._clock())
+            self._counts[key] = Count(max(count.used - amount, 0), count.ends_at)
 
     async def read(self, key: str) -> Count:
-        return Count(await self._storage.get(key), await self._storage.get_expiry(key))
+        return self._present(key, self._clock())
 
     async def close(self) -> None:
-        await self._storage.reset()
+        self._counts.clear()
+
+    def _present(self, key: str, now: float) -> Count:
+        count = self._counts.get(key)
+        return count if count is not None and count.ends_at > now else Count(0, now)
 
 
 class RedisCounters:
@@ -96,7 +116,7 @@ class RedisCounters:
     async def _ends_at(self, key: str) -> float:
         # To the millisecond; `limits` rounds to whole seconds, up to half a second too early.
         left_ms: int = await self._client.pttl(self._name(key))
-        return time.time() + max(left_ms, 0) / 1000
+        return steady_time() + max(left_ms, 0) / 1000
 
     def _name(self, key: str) -> str:
         return self._storage.bridge.prefixed_key(key)

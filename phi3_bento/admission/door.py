@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from phi3_bento.admission.bodies import MAX_BODIES_BYTES, Bodies, Share, check_encoding
 from phi3_bento.admission.doorkeeper import METRICS_PATH, PAGE_PATH, Doorkeeper, new_call
 from phi3_bento.admission.reply import FAILURE_KEY, Reply
 from phi3_bento.admission.rooms import Rooms
@@ -96,6 +97,7 @@ class Door:
         self._app = app
         self._doorkeeper = doorkeeper
         self._max_body_bytes = max_body_bytes
+        self._bodies = Bodies(max(MAX_BODIES_BYTES, max_body_bytes))
         self._native_paths = frozenset(native_paths)
         self._own = own
         self._paths = self._native_paths | (own.templates if own else frozenset())
@@ -154,7 +156,10 @@ class Door:
                 _check_is_json(scope["method"], headers.get("content-type"))
                 await self._doorkeeper.check_left(call)
             self._check_length(headers.get("content-length"))
-            await self._next(scope["path"])(scope, self._limited(scope, receive), reply)
+            check_encoding(headers.get("content-encoding"))
+            with self._bodies.share() as share:
+                receive = self._limited(scope, receive, share)
+                await self._next(scope["path"])(scope, receive, reply)
             if not reply.started:
                 # The client hung up. BentoML's timeout middleware waits for a first message
                 # nevertheless, for its whole limit, and with it a shutdown.
@@ -168,17 +173,17 @@ class Door:
         if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        received = 0
-
+    def _limited(self, scope: Scope, receive: Receive, share: Share) -> Receive:
         async def limited() -> Message:
-            nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
+            try:
+                share.take(len(message.get("body", b"")))
+                if share.taken > self._max_body_bytes:
+                    raise self._too_large()
+            except Phi3Error as error:
                 # BentoML would make a failure of the service of it.
-                scope[FAILURE_KEY] = self._too_large()
-                raise scope[FAILURE_KEY]
+                scope[FAILURE_KEY] = error
+                raise
             return message
 
         return limited

@@ -32,6 +32,8 @@ METRICS_PATH = "/metrics"
 ADMIN_PREFIX = "/admin"
 MAX_SLO_MS = 600_000
 
+_IDEMPOTENT_PREFIX = "/v1/"
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NOBODY = Caller(tenant="", key_id="", scopes=frozenset())
@@ -66,6 +68,8 @@ class Doorkeeper:
         call.is_idle = _is_idle(headers.get("x-priority"))
         call.cache_control = headers.get("cache-control")
         call.semantic_cache = _switch("x-semantic-cache", headers.get("x-semantic-cache"))
+        if scope["path"].startswith(_IDEMPOTENT_PREFIX):
+            call.idempotency_key = _idempotency_key(headers.get("idempotency-key"))
         call.caller = await self._caller(scope, headers)
         needed = _needed_scope(scope["path"])
         if needed not in call.caller.scopes:
@@ -145,6 +149,15 @@ def _slo(text: str | None) -> int | None:
             param="x-slo-ttft-ms",
         )
     return int(text)
+
+
+def _idempotency_key(text: str | None) -> str | None:
+    if text is not None and not _IDEMPOTENCY_KEY.fullmatch(text):
+        raise InvalidRequest(
+            "The header Idempotency-Key must have 1 to 255 characters of ASCII, without spaces.",
+            param="idempotency-key",
+        )
+    return text
 
 
 def _is_idle(text: str | None) -> bool:

@@ -3,7 +3,7 @@
 Whatever becomes of it, lease and place are given back, and the limits count what it really used.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -14,7 +14,7 @@ from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.admission.demand import work_of
 from phi3_bento.admission.limits import Lease, Limiter
 from phi3_bento.admission.salts import Salts
-from phi3_bento.core import Call, Job, ModelCard
+from phi3_bento.core import Call, Job, ModelCard, Operation, TokenCount
 from phi3_bento.errors import PermissionDenied, Phi3Error
 
 
@@ -55,6 +55,26 @@ class Gate:
         self._limiter = limiter
         room = Room(card.max_sequences, card.kv_tokens, chunk_tokens)
         self.backlog = Backlog(room=room, meter=meter, max_waiting=max_waiting)
+        self._refusal: Callable[[], Phi3Error] | None = None
+
+    def shut(self, refusal: Callable[[], Phi3Error]) -> None:
+        """From now on refuse who needs the engine with what `refusal` makes; for good.
+
+        `let_by` goes on.
+        """
+        self._refusal = refusal
+
+    def check_room(self, operation: Operation, body: Mapping[str, Any], call: Call) -> None:
+        """Raise what `let_in` would raise at once, before the request is parsed.
+
+        Parsing costs more than all before it, and when many must be refused, nobody's time is left
+        for those who were let in.
+        """
+        if self._refusal is not None:
+            raise self._refusal()
+        if operation.is_generation and self.backlog.is_full(is_idle=call.is_idle):
+            work = work_of(operation, body, context_tokens=self._card.max_context_tokens)
+            self._enter(TokenCount(), work, call)
 
     @asynccontextmanager
     async def let_in(
@@ -63,12 +83,14 @@ class Gate:
         """Hold the request's lease and place while it runs.
 
         Raises `PermissionDenied` for a model that the key may not ask, `RateLimited`,
-        `Overloaded`, and `DeadlineUnmeetable`.
+        `Overloaded`, `DeadlineUnmeetable`, and what `shut` was given.
         """
+        if self._refusal is not None:
+            raise self._refusal()
         work = work_of(job.operation, body, context_tokens=self._card.max_context_tokens)
         lease = await self._lease(call, work.held_tokens)
         try:
-            place = self._enter(job, work, call)
+            place = self._enter(job.tokens, work, call)
         except BaseException:
             await lease.release()
             raise
@@ -108,12 +130,12 @@ class Gate:
         call.has_standing = True
         return lease
 
-    def _enter(self, job: Job, work: Work, call: Call) -> Place:
+    def _enter(self, tokens: TokenCount, work: Work, call: Call) -> Place:
         # Who wants to go last has no deadline by default.
         slo_ms = call.slo_ttft_ms or (None if call.is_idle else call.caller.slo_ttft_ms)
         return self.backlog.enter(
             work,
-            tokens=job.tokens,
+            tokens=tokens,
             priority=call.caller.priority,
             slo_s=None if slo_ms is None else slo_ms / 1000,
             is_idle=call.is_idle,

@@ -1,7 +1,6 @@
 """What a key may use: requests and tokens in a window of time, and requests at once."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -12,6 +11,7 @@ from phi3_bento.admission.counters import Count
 from phi3_bento.admission.failover import Failover, Store, open_store
 from phi3_bento.admission.quota import Limit, limits_of, standing_of
 from phi3_bento.admission.standing import Standing
+from phi3_bento.admission.steady import steady_time
 from phi3_bento.core import Caller
 from phi3_bento.errors import RateLimited
 
@@ -57,7 +57,7 @@ class Limiter:
     """
 
     def __init__(
-        self, failover: Failover, *, clock: Callable[[], float] = time.time, minute_s: int = 60
+        self, failover: Failover, *, clock: Callable[[], float] = steady_time, minute_s: int = 60
     ) -> None:
         self._failover = failover
         self._clock = clock
@@ -69,7 +69,7 @@ class Limiter:
         cls,
         url: str,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
         retry_s: float = 5.0,
         minute_s: int = 60,
         slot_expiry_s: float = 60.0,
@@ -77,7 +77,7 @@ class Limiter:
         """A limiter on `memory://`, `redis://…` or `rediss://…`; nothing is connected yet.
 
         A Redis that does not answer is tried again after `retry_s`. A slot of a replica that died
-        comes free after `slot_expiry_s`. `clock` gives Unix time; tests move it, and shorten
+        comes free after `slot_expiry_s`. `clock` is `steady_time`; tests move it, and shorten
         `minute_s`.
         """
         store = open_store(url, slot_expiry_s=slot_expiry_s)

@@ -9,7 +9,9 @@ from typing import Any
 from phi3_bento.cache.base import StoreFailure
 from phi3_bento.cache.entry import Entry, Found, Tier
 from phi3_bento.cache.flight import Flight, Flights, Generate
+from phi3_bento.cache.pledge import check_pledge, conflict, pledged_key
 from phi3_bento.cache.policy import (
+    CACHED_OPERATIONS,
     Directives,
     identity_of,
     key_of,
@@ -38,6 +40,8 @@ class Plan:
     is_idle: bool = False
     question: Question | None = None
     """Where an answer to another question that means the same will do."""
+    is_pledged: bool = False
+    """The key is an Idempotency-Key's: another request under it is an error."""
 
     def allows(self, kept: "Kept") -> bool:
         """It is as young as the request wants."""
@@ -110,6 +114,12 @@ class AnswerCache:
     ) -> Plan | None:
         """None where the cache has no part in the request. Raises `InvalidRequest`."""
         directives = read_directives(call.cache_control)
+        if call.idempotency_key is not None and operation in CACHED_OPERATIONS:
+            check_pledge(operation, body, directives, is_on=self.is_on)
+            scope = scope_of(self._secret, call.caller.tenant)
+            key = pledged_key(scope, call.idempotency_key)
+            identity = identity_of(operation, body, card)
+            return Plan(key, scope, identity, Directives(), call.is_idle, is_pledged=True)
         if not self.is_on or why_not_cached(operation, body, directives) is not None:
             return None
         scope = scope_of(self._secret, call.caller.tenant)
@@ -121,7 +131,7 @@ class AnswerCache:
         return Plan(key, scope, identity, directives, call.is_idle, question)
 
     async def find(self, plan: Plan) -> Kept | None:
-        """The answer that is kept, if it is as young as the request wants."""
+        """The answer that is kept, if it is as young as the request wants. Raises `KeyReused`."""
         if plan.directives.no_cache:
             return None
         return next(filter(plan.allows, await self.look(plan, is_use=True)), None)
@@ -152,9 +162,13 @@ class AnswerCache:
     def find_flight(self, plan: Plan) -> Flight | None:
         """The generation of this very answer that runs now, if the request should wait for it.
 
-        One that waits at idle priority would hold up who is in a hurry.
+        One that waits at idle priority would hold up who is in a hurry. Raises `KeyReused`.
         """
         flight = self._flights.find(plan.key)
+        if flight is not None and plan.is_pledged:
+            if flight.identity != plan.identity:
+                raise conflict()
+            return flight
         if flight is None or plan.is_idle or not flight.is_idle or flight.pieces:
             return flight
         return None
@@ -178,7 +192,9 @@ class AnswerCache:
             if self.semantic is not None and plan.question is not None:
                 self.semantic.note(plan.question, search, plan.key, self._ttl_s)
 
-        return self._flights.begin(plan.key, job.tokens, generate, keep, is_idle=plan.is_idle)
+        flight = self._flights.begin(plan.key, job.tokens, generate, keep, is_idle=plan.is_idle)
+        flight.identity = plan.identity
+        return flight
 
     def observe(self, record: RequestRecord) -> None:
         """Count what became of a request, for `statistics`."""
@@ -242,6 +258,8 @@ class AnswerCache:
         """The answer, if it is to this question; else it is forgotten."""
         recording = unpack(found.entry.body)
         if recording.identity != plan.identity:
+            if plan.is_pledged:
+                raise conflict()
             self._tiers.reject(plan.key, "foreign")
             return None
         return self._kept(found, found.tier, recording)

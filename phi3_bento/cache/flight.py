@@ -27,6 +27,8 @@ class Flight:
         self._tokens = tokens
         self.is_idle = is_idle
         """It waits behind everything else until it has begun."""
+        self.identity = b""
+        """What it is the answer to, where that is not its key."""
         self.pieces: list[bytes] = []
         self.is_complete = False
         """All pieces are there."""

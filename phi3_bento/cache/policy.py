@@ -72,6 +72,20 @@ def why_not_cached(
     It has where the answer would come out the same again, as of greedy and seeded sampling, or
     where the client wants it kept: `max-age` asks that of any answer.
     """
+    if reason := why_not_kept(operation, body, directives):
+        return reason
+    if directives.max_age_s is None and not _is_deterministic(body):
+        return (
+            "The answer would not come out the same again: temperature is not 0 and there is no "
+            "seed, and the request does not say max-age."
+        )
+    return None
+
+
+def why_not_kept(
+    operation: Operation, body: Mapping[str, Any], directives: Directives
+) -> str | None:
+    """Why the answer cannot be kept even if the client wants it, in words; None: it can."""
     if operation not in CACHED_OPERATIONS:
         return "Only the answers of chats and completions are kept."
     if directives.no_store:
@@ -80,11 +94,6 @@ def why_not_cached(
         return f"'{sent_differently[0]}' asks for more than the pieces of a stream have."
     if _wants_continuous_usage(body):
         return "'continuous_usage_stats' asks for more than the pieces of a stream have."
-    if directives.max_age_s is None and not _is_deterministic(body):
-        return (
-            "The answer would not come out the same again: temperature is not 0 and there is no "
-            "seed, and the request does not say max-age."
-        )
     return None
 
 

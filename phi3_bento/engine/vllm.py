@@ -1,12 +1,11 @@
 """vLLM in this process's event loop, and its own OpenAI serving layer, as an `Engine`.
 
-This file, `vllm_watch.py` and `vllm_executor.py` alone import vllm, and change when it changes.
-Its environment (`engine/environment.py`) must be set before this file is imported.
+This file and the other `vllm_….py` alone import vllm, and change when it changes. Its environment
+(`engine/environment.py`) must be set before they are imported.
 """
 
 import asyncio
 import time
-from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import State as StarletteState
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -33,12 +31,15 @@ from phi3_bento.engine.assembly import assemble
 from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
 from phi3_bento.engine.options import VllmOptions
-from phi3_bento.engine.vllm_watch import (
-    StepClock,
-    TimedLLM,
-    adopt_vllm_logs,
-    times_of_this_task,
+from phi3_bento.engine.progress import Progress
+from phi3_bento.engine.vllm_processes import (
+    kill,
+    kill_starting,
+    kv_tokens,
+    special_tokens,
+    start_processes,
 )
+from phi3_bento.engine.vllm_watch import StepClock, adopt_vllm_logs, times_of_this_task
 from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
@@ -51,6 +52,10 @@ _ANSWERS: dict[Operation, type[BaseModel]] = {
     Operation.CHAT: chat.ChatCompletionResponse,
     Operation.COMPLETION: completion.CompletionResponse,
 }
+_SIGN_OF_LIFE = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
+_DOUBT_S = 5.0
+_FAIL_LIMIT_S = 1.5
+_POLL_S = 0.05
 _EVENT_PREFIX = "data: "
 _END_OF_STREAM = "[DONE]"
 
@@ -64,9 +69,8 @@ class VllmEngine:
         self._engine = engine
         self._serving = serving
         self._options = options
-        self._clock = clock
-        self._running = 0
-        self._busy_since = time.monotonic()
+        self._progress = clock.progress
+        self._probe: asyncio.Task[None] | None = None
         self._closed = False
         self._card = ModelCard(
             name=options.name,
@@ -74,8 +78,8 @@ class VllmEngine:
             created=int(time.time()),
             revision=options.revision,
             max_sequences=options.max_sequences,
-            kv_tokens=_kv_tokens(engine),
-            special_tokens=_special_tokens(engine),
+            kv_tokens=kv_tokens(engine),
+            special_tokens=special_tokens(engine),
         )
 
     @property
@@ -103,42 +107,72 @@ class VllmEngine:
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self._closed:
             raise Unavailable("The engine is closed.")
-        self._enter()
+        self._progress.enter()
         try:
             async with aclosing(self._pieces(job)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except Phi3Error:
-            raise
+        except Phi3Error as error:
+            raise (_ended() if self._engine.errored else error) from None
         except Exception as error:
             raise _failure_from(error) from error
         finally:
-            self._running -= 1
+            self._leave()
 
     def health(self) -> Health:
         if self._closed:
             return Health(State.CLOSED, "The engine is closed.")
         if self._engine.errored:
             return Health(State.DEAD, "The engine's process has ended.")
-        # Idle is healthy however long it lasts: only work that does not move counts.
-        progress_at = max(self._clock.last_step_at, self._busy_since)
-        silence_s = time.monotonic() - progress_at
-        if self._running and silence_s > self._options.stall_limit_s:
+        silence_s = self._progress.silence_s
+        if silence_s > self._options.stall_limit_s:
             return Health(
                 State.STALLED,
-                f"{self._running} requests run, and the engine made no step for {silence_s:.0f} s.",
+                f"{self._progress.running} requests run, and the engine made no step for "
+                f"{silence_s:.0f} s.",
             )
         return Health(State.READY)
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await asyncio.to_thread(self._engine.shutdown)
+        if self._closed:
+            return
+        is_sound = self.health().is_ready
+        self._closed = True
+        if self._probe is not None:
+            self._probe.cancel()
+        if not is_sound:
+            # One that does not move would not end by itself, and has nothing left to finish.
+            kill(self._engine)
+            await self._let_jobs_fail()
+        await asyncio.to_thread(self._engine.shutdown)
 
-    def _enter(self) -> None:
-        if not self._running:
-            self._busy_since = time.monotonic()
-        self._running += 1
+    async def _let_jobs_fail(self) -> None:
+        """Wait until vLLM has told all jobs that the engine is dead: a shutdown would not."""
+        for _ in range(round(_FAIL_LIMIT_S / _POLL_S)):
+            if self._progress.running:
+                await asyncio.sleep(_POLL_S)
+
+    def _leave(self) -> None:
+        """A job ends. Where nothing moved while it was there, ask the engine for a sign of life.
+
+        Clients who give up before the stall limit would otherwise make a wedged engine look idle.
+        """
+        doubt_s = min(_DOUBT_S, self._options.stall_limit_s / 2)
+        if self._progress.silence_s > doubt_s and self._progress.running == 1 and not self._closed:
+            self._progress.enter()
+            self._probe = asyncio.create_task(self._ask_for_a_sign())
+        self._progress.leave()
+
+    async def _ask_for_a_sign(self) -> None:
+        try:
+            job = self.parse(Operation.CHAT, _SIGN_OF_LIFE, f"probe-{time.monotonic_ns()}")
+            async with aclosing(self._pieces(job)) as pieces:
+                async for _ in pieces:
+                    pass
+        except (Phi3Error, EngineDeadError):
+            pass  # its health tells
+        finally:
+            self._progress.leave()
 
     async def _pieces(self, job: Job) -> AsyncGenerator[bytes, None]:
         times_of_this_task.set(job.times)
@@ -187,9 +221,12 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
     that the event loop goes on answering probes. Raises `StartFailure`.
     """
     arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(options.arguments())
-    clock = StepClock(options.on_step)
+    clock = StepClock(Progress(), options.on_step)
     try:
-        engine = await asyncio.to_thread(_start_processes, arguments, clock)
+        engine = await asyncio.to_thread(start_processes, arguments, clock)
+    except asyncio.CancelledError:
+        kill_starting()  # the thread would wait for the end of the start, and the service for it
+        raise
     except Exception as error:
         raise StartFailure(f"vLLM could not start: {error}") from error
     adopt_vllm_logs()
@@ -211,27 +248,15 @@ def _whole(answer: type[BaseModel], chunks: Sequence[bytes]) -> bytes:
     return answer.model_validate(assemble(chunks)).model_dump_json().encode()
 
 
-def _kv_tokens(engine: AsyncLLM) -> int:
-    cache = engine.vllm_config.cache_config
-    return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
-
-
-def _start_processes(arguments: Namespace, clock: StepClock) -> AsyncLLM:
-    options = AsyncEngineArgs.from_cli_args(arguments)
-    return TimedLLM.from_engine_args(options, stat_loggers=[lambda *_: clock])
-
-
-def _special_tokens(engine: AsyncLLM) -> tuple[str, ...]:
-    """All tokens that the tokenizer finds before it reads text; Phi-3 marks not all as special."""
-    added = engine.get_tokenizer().get_added_vocab()
-    return tuple(sorted(token for token in added if token.strip()))
-
-
 def _failure_from(error: Exception) -> Phi3Error:
     """vLLM's own translation of its exceptions to a status, made one of our errors."""
     if isinstance(error, EngineDeadError):
-        return Unavailable("The engine has ended; the service restarts it.", retry_after_s=10)
+        return _ended()
     return _failure_from_response(create_error_response(error))
+
+
+def _ended() -> Unavailable:
+    return Unavailable("The engine has ended; the service starts it again.", retry_after_s=10)
 
 
 def _failure_from_response(response: ErrorResponse) -> Phi3Error:

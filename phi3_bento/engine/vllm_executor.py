@@ -3,6 +3,10 @@
 EngineCore imports this file by the executor's name; it runs there and nowhere else.
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -28,6 +32,7 @@ class InProcessExecutor(UniProcExecutor):
     """
 
     def _init_executor(self) -> None:
+        end_with_parent()
         kv_cache_utils.generate_block_hash_extra_keys = salted_extra_keys
         CPUAttentionBackend.get_supported_kernel_block_sizes = staticmethod(supported_block_sizes)
         super()._init_executor()
@@ -65,6 +70,22 @@ class _Later(Future[Any]):
             except Exception as error:
                 self.set_exception(error)
         return super().result(timeout)
+
+
+def end_with_parent() -> None:
+    """Have this process killed as soon as the one that started it is gone, however it went.
+
+    A service that is killed would leave an engine behind, with all its memory, for its successor
+    to run beside. Nothing of an engine is worth an orderly end: whoever asked it is gone too.
+    """
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
 
 
 def salted_extra_keys(

@@ -1,7 +1,6 @@
 """What vLLM tells of its work: every step, and when it worked on which request."""
 
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from phi3_bento.core import EngineTimes, Step
+from phi3_bento.engine.progress import Progress
 
 
 def adopt_vllm_logs() -> None:
@@ -54,15 +54,15 @@ def _note_times(times: EngineTimes, output: Any) -> None:
 
 
 class StepClock(StatLoggerBase):
-    """Notes when the engine last reported a step, the proof of progress, and what it computed."""
+    """Notes each step that the engine reports, the proof of progress, and what it computed."""
 
-    def __init__(self, on_step: Callable[[Step], None]) -> None:
-        self.last_step_at = time.monotonic()
+    def __init__(self, progress: Progress, on_step: Callable[[Step], None]) -> None:
+        self.progress = progress
         self._on_step = on_step
 
     def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
         """Called by vLLM after every engine step."""
-        self.last_step_at = time.monotonic()
+        self.progress.step()
         details = scheduler_stats and scheduler_stats.iteration_details
         if details and not details.is_dummy:
             seconds = details.elapsed_ms / 1000

@@ -200,6 +200,12 @@ class Metrics:
             "1 while limits are counted in this process alone, because Redis does not answer.",
         )
 
+        self.engine_restarts = self._counter(
+            "phi3_engine_restarts",
+            "Engines that were replaced, by what was wrong with them: dead, stalled.",
+            "reason",
+        )
+
     def _declare_process(self) -> None:
         self.memory = self._gauge(
             "phi3_memory_bytes",

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from schemathesis import APIOperation, Case, GenerationMode
 
-from tests.fuzzing import ANSWER_LIMIT_S, FUZZING, Fuzzer, Reply, fuzzer
+from tests.fuzzing import ANSWER_LIMIT_S, FACTOR, FUZZING, Fuzzer, Reply, fuzzer
 from tests.hostile import CHAT, COMPLETION, PATHS, Attack, attacks, walks
 from tests.support import Service, bentoml_command, running
 
-INPUTS = 10_000
+INPUTS = 10_000 * FACTOR
 """What the tests of this file send at least, together."""
 
 BODIES = {
@@ -53,7 +53,7 @@ def echo_fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_no_body_makes_the_service_fail(echo_fuzzer: Fuzzer, path: str) -> None:
-    @settings(FUZZING, max_examples=BODIES[path])
+    @settings(FUZZING, max_examples=BODIES[path] * FACTOR)
     @given(attack=attacks(path))
     def fuzz(attack: Attack) -> None:
         echo_fuzzer.send(attack)
@@ -62,7 +62,7 @@ def test_no_body_makes_the_service_fail(echo_fuzzer: Fuzzer, path: str) -> None:
 
 
 def test_no_path_and_no_method_makes_the_service_fail(echo_fuzzer: Fuzzer) -> None:
-    @settings(FUZZING, max_examples=1000)
+    @settings(FUZZING, max_examples=1000 * FACTOR)
     @given(attack=walks((*PATHS, *OTHER_PATHS)))
     def fuzz(attack: Attack) -> None:
         echo_fuzzer.send(attack)
@@ -80,7 +80,7 @@ def test_nothing_made_from_its_own_schema_makes_the_service_fail(
 
 
 def fuzz_operation(fuzzer: Fuzzer, operation: Operation, session: requests.Session) -> None:
-    @settings(FUZZING, max_examples=CASES_OF_SCHEMA)
+    @settings(FUZZING, max_examples=CASES_OF_SCHEMA * FACTOR)
     @given(case=cases(operation))
     def fuzz(case: Case) -> None:
         fuzzer.judge(repr(case), lambda: ask(case, fuzzer.service, session))
@@ -124,7 +124,7 @@ def test_with_a_key_nothing_makes_the_service_fail(tmp_path: Path) -> None:
         fuzzer(service) as stranger,
     ):
 
-        @settings(FUZZING, max_examples=400)
+        @settings(FUZZING, max_examples=400 * FACTOR)
         @given(attack=st.one_of(*map(attacks, PATHS)))
         def fuzz(attack: Attack) -> None:
             owner.send(attack)

@@ -1,4 +1,4 @@
-"""What clients and probes see when the engine's process dies."""
+"""What clients and probes see when the engine's process dies and is not started again."""
 
 import signal
 from pathlib import Path
@@ -18,8 +18,10 @@ BODY = {
 }
 
 
-def test_a_dead_engine_ends_streams_with_an_error_and_probes_say_so(tmp_path: Path) -> None:
-    with running(serve_command(), tmp_path) as service:
+def test_an_engine_that_is_given_up_ends_streams_with_an_error_and_both_probes_say_so(
+    tmp_path: Path,
+) -> None:
+    with running(serve_command(), tmp_path, {"PHI3_ENGINE_RESTARTS": "0"}) as service:
         url = f"{service.url}/v1/chat/completions"
         core = service.engine_core()
         with httpx.stream("POST", url, json=BODY, timeout=30) as response:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 
-from tests.fuzzing import FUZZING, Fuzzer, fuzzer
+from tests.fuzzing import FACTOR, FUZZING, Fuzzer, fuzzer
 from tests.hostile import CHAT, COMPLETION, PATHS, Attack, Raw, attacks
 from tests.support import Service
 
@@ -38,7 +38,7 @@ def brief(body: Any) -> Any:
 
 @pytest.mark.parametrize("path", BODIES)
 def test_no_body_makes_the_engine_fail(engine_fuzzer: Fuzzer, path: str) -> None:
-    @settings(FUZZING, max_examples=BODIES[path])
+    @settings(FUZZING, max_examples=BODIES[path] * FACTOR)
     @given(attack=attacks(path, brief))
     def fuzz(attack: Attack) -> None:
         engine_fuzzer.send(attack)

@@ -75,6 +75,10 @@ def check_memory(settings: Settings, source: ModelSource | None) -> Finding:
         plan = plan_for(source, settings)
     except StartFailure as failure:
         says, _, remedy = failure.message.partition(". ")
+        if limit is not None and limit < settings.memory:
+            says = f"{says.partition(', and PHI3_MEMORY')[0]}, and {bound}"
+            remedy = "Raise its limit (docker run --memory, systemd's MemoryMax). Or: " + remedy
+            return problem("memory", f"{says}.", remedy)
         return problem("memory", f"{says}; {bound}.", remedy)
     return _fit(plan, total=memory.total, available=memory.available, bound=bound)
 

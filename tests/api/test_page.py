@@ -324,10 +324,11 @@ def test_what_the_scripts_compute_is_right(page: Page) -> None:
     """Pure functions of the page, run where they run: in the browser."""
     assert page.run(
         "const { parseServerTiming, waterfall } = await import('./ui/timings.js');"
-        "const serverTiming = 'auth;dur=1.00, engine;dur=7.00, ttft;dur=10.00';"
+        "const serverTiming = 'auth;dur=1.00, engine;dur=3.00, queue;dur=0.01, prefill;dur=4.00,'"
+        " + 'ttft;dur=10.00';"
         "return waterfall({ serverTiming, firstMs: 12, totalMs: 20 })"
         ".map(({ name, start, ms }) => `${name} ${start} ${ms}`)"
-    ) == ["auth 0 1", "engine 1 7", "other 8 2", "network 10 2", "stream 12 8"]
+    ) == ["auth 0 1", "prefill 1 4", "engine 5 3", "other 8 2", "network 10 2", "stream 12 8"]
     assert page.run(
         "const { growth, parse, quantile } = await import('./ui/prometheus.js');"
         'const text = (a, b, c) => `h_bucket{le="0.1"} ${a}\\nh_bucket{le="0.3"} ${b}\\n`'

@@ -1,6 +1,8 @@
 // What a request's time went into: the service's own stages, the way there, the rest of a stream.
 
 const SUMS = new Set(["total", "ttft"]);
+/** Phases that an answer may do without: one that took no time is not drawn. */
+const PHASES = new Set(["queue", "decode"]);
 
 /** `Server-Timing` as [{name, ms}]. */
 export function parseServerTiming(text) {
@@ -26,7 +28,11 @@ export function waterfall({ serverTiming, firstMs, totalMs }) {
     rows.push({ name, start: at, ms, kind });
     at += ms;
   };
-  for (const { name, ms } of stages) if (!SUMS.has(name)) add(name, ms, "service");
+  // "engine" is what the engine took beside its phases: most of it comes after them.
+  const last = stages.filter(({ name }) => name === "engine");
+  for (const { name, ms } of [...stages.filter((stage) => !last.includes(stage)), ...last]) {
+    if (!SUMS.has(name) && !(PHASES.has(name) && ms < 0.05)) add(name, ms, "service");
+  }
   if (sum > at + 0.05) add("other", sum - at, "service");
   const first = firstMs ?? totalMs;
   if (first > at) add(stages.length ? "network" : "answer", first - at, stages.length ? "network" : "service");

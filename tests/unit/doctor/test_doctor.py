@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from phi3_bento import engine_choice
 from phi3_bento.cli import cli
 from phi3_bento.doctor import machine, place
 from phi3_bento.doctor.finding import State
 from phi3_bento.engine.budget import GIB, MemoryPlan
+from phi3_bento.engine.environment import memory_limit
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.support import EchoServer, free_port
 
@@ -116,6 +118,20 @@ def test_5_too_little_memory_for_the_model(fresh: Machine) -> None:
     said = fresh.the_problem("memory")
     assert "PHI3_MEMORY is 1.0 GiB" in said
     assert "model prepare" in said
+
+
+def test_5_a_cgroup_that_allows_too_little(fresh: Machine, tmp_path: Path) -> None:
+    """A control group's files as the kernel shows them: not every machine lets a test make one."""
+    group = tmp_path / "sys/fs/cgroup/phi3"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("1500000000\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/phi3\n")
+    for module in (machine, engine_choice):
+        fresh.environment.setattr(module, "memory_limit", lambda: memory_limit(tmp_path))
+    said = fresh.the_problem("memory")
+    assert "the cgroup allows 1.4 GiB. Raise its limit" in said
+    assert "PHI3_MEMORY is" not in said
 
 
 def test_6_a_truncated_model(fresh: Machine, tmp_path: Path) -> None:

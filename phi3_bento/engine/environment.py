@@ -109,6 +109,9 @@ def engine_environment(
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": log_level.upper(),
         "TOKENIZERS_PARALLELISM": "false",
+        # With PHI3_COMPILE: vLLM 0.32 keeps what it compiled for a CPU and cannot load it again
+        # ("'function' object has no attribute 'finalize_loading'"). torch's own cache can.
+        "VLLM_USE_AOT_COMPILE": "0",
         # Weights in pages of 2 MiB, of glibc's allocations (oneDNN's packed weights) and torch's:
         # where a page fault is dear, as in a virtual machine, it is most of a start.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",

@@ -68,9 +68,9 @@ class Doorkeeper:
         call.is_idle = _is_idle(headers.get("x-priority"))
         call.cache_control = headers.get("cache-control")
         call.semantic_cache = _switch("x-semantic-cache", headers.get("x-semantic-cache"))
+        call.caller = await self._caller(scope, headers)
         if scope["path"].startswith(_IDEMPOTENT_PREFIX):
             call.idempotency_key = _idempotency_key(headers.get("idempotency-key"))
-        call.caller = await self._caller(scope, headers)
         needed = _needed_scope(scope["path"])
         if needed not in call.caller.scopes:
             raise PermissionDenied(f"This API key lacks the scope '{needed}' for {scope['path']}.")

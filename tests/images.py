@@ -25,6 +25,9 @@ LOCKS = ("torch-cpu.txt", "cpu.txt", "build.txt")
 _INSIDE = "/etc/xdg/pip"
 """Where pip looks for the settings of a machine; BentoML can pass one volume on, not two."""
 
+_RUN = "/run/phi3-bento-podman"
+"""The same for every run: podman's store remembers it."""
+
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 RUNTIME = """#!/usr/bin/env python3
@@ -128,9 +131,9 @@ def podman(directory: Path) -> Iterator[Podman]:
         f'[engine.runtimes]\nplain = ["{runtime}"]\n'
     )
     storage = directory / "storage.conf"
-    with kept("containers") as store:
+    with kept("podman") as store:
         storage.write_text(
-            f'[storage]\ndriver = "overlay"\nrunroot = "{directory}/run"\ngraphroot = "{store}"\n'
+            f'[storage]\ndriver = "overlay"\nrunroot = "{_RUN}"\ngraphroot = "{store}"\n'
         )
         engine = Podman(
             {**os.environ, "CONTAINERS_CONF": str(conf), "CONTAINERS_STORAGE_CONF": str(storage)}

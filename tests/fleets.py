@@ -174,10 +174,14 @@ class Outcome:
 
 @dataclass
 class Traffic:
-    """Clients that ask again and again, half of them for streams."""
+    """Clients that ask again and again."""
 
     fleet: Fleet
-    body: Mapping[str, Any]
+    prompt: str
+    """In it `{number}` is another for each request."""
+    rest: Mapping[str, Any]
+    streams: bool | None = None
+    """Whether they ask for streams; None: half of them do."""
     outcomes: list[Outcome] = field(default_factory=list)
     _stopping: bool = False
 
@@ -192,8 +196,8 @@ class Traffic:
     async def ask(self, client: httpx.AsyncClient, number: int, *, stream: bool) -> Outcome:
         outcome = Outcome(stream)
         self.outcomes.append(outcome)
-        messages = [{"role": "user", "content": f"Request {number}: {self.body['prompt']}"}]
-        body = {**self.body["rest"], "messages": messages, "stream": stream}
+        messages = [{"role": "user", "content": self.prompt.format(number=number)}]
+        body = {**self.rest, "messages": messages, "stream": stream}
         text = ""
         try:
             async with client.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -212,9 +216,9 @@ class Traffic:
     async def client(self, number: int) -> None:
         options = {"headers": self.fleet.headers, "timeout": 120.0, "trust_env": False}
         async with httpx.AsyncClient(base_url=self.fleet.url, **options) as client:
-            turn = 0
+            turn, stream = 0, self.streams if self.streams is not None else number % 2 == 0
             while not self._stopping:
-                await self.ask(client, number * 100_000 + turn, stream=number % 2 == 0)
+                await self.ask(client, (number + 1) * 100_000 + turn, stream=stream)
                 turn += 1
 
     def stop(self) -> None:
@@ -224,10 +228,10 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(
-    fleet: Fleet, clients: int, prompt: str, **rest: Any
+    fleet: Fleet, clients: int, prompt: str, *, streams: bool | None = None, **rest: Any
 ) -> AsyncGenerator[Traffic, None]:
     """Traffic while the block runs; at its end every request has its outcome."""
-    run = Traffic(fleet, {"prompt": prompt, "rest": rest})
+    run = Traffic(fleet, prompt, rest, streams)
     tasks = [asyncio.create_task(run.client(number)) for number in range(clients)]
     try:
         yield run

@@ -18,7 +18,7 @@ import pytest
 from tests.fleets import Fleet, running_fleet, traffic
 from tests.support import wait_for
 
-WORDS = "so that an answer takes about half a second"
+WORDS = "{number} so that an answer takes about half a second"
 
 
 @pytest.fixture(scope="module")

@@ -159,16 +159,19 @@ def generated(service: Service) -> float:
 async def test_two_hundred_identical_requests_cost_one_generation(
     service: Service, leader: str
 ) -> None:
-    tokens = 400
+    tokens = 1000
     path, body = chat(f"All ask this, and who began {leader}.", max_tokens=tokens, ignore_eos=True)
     before = await asyncio.to_thread(generated, service)
+    joined = asyncio.Event()
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
 
         async def ask(number: int) -> None:
-            response = await client.post(path, json=body | {"stream": number % 2 == 0})
-            assert response.status_code == 200
-            assert "error" not in response.text
+            request = body | {"stream": number % 2 == 0}
+            async with client.stream("POST", path, json=request) as response:
+                assert response.status_code == 200
+                joined.set()
+                assert "error" not in (await response.aread()).decode()
 
         async with client.stream("POST", path, json=body | {"stream": True}) as response:
             assert response.headers["cache-status"] == "phi3; fwd=miss; stored"
@@ -179,6 +182,6 @@ async def test_two_hundred_identical_requests_cost_one_generation(
                 text = "".join([piece async for piece in pieces])
                 assert text.endswith("data: [DONE]\n\n")
             else:
-                await asyncio.sleep(0.3)  # some have joined; the generation takes longer than that
+                await joined.wait()
         await followers
     assert await asyncio.to_thread(generated, service) - before == tokens

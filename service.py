@@ -1,6 +1,7 @@
 """The BentoML service class: resources, port, and the native API beside the OpenAI app."""
 
 import logging
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Annotated
@@ -31,6 +32,8 @@ output = set_up_logging(
     settings.log_level,
     secrets=settings.secrets(),
     context=logged_call,
+    # `bentoml build --output tag` imports this file too, and its answer is standard output.
+    target=sys.stderr if sys.argv[1:2] == ["build"] else None,
 )
 try:
     application = Application(settings, output=output)

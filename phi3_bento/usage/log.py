@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import orjson
 from pythonjsonlogger.orjson import OrjsonFormatter
@@ -121,13 +121,14 @@ def set_up_logging(
     *,
     secrets: Iterable[str] = (),
     context: Callable[[], Mapping[str, str]] = dict,
+    target: TextIO | None = None,
 ) -> Output:
-    """Have everything that this process logs written to its standard output.
+    """Have everything that this process logs written to `target`, or to its standard output.
 
     `context`: what to add to a record of whoever logs, such as the request that it is for.
     """
     mask = Mask(secrets)
-    stream = logging.StreamHandler(sys.stdout)
+    stream = logging.StreamHandler(target or sys.stdout)
     stream.setFormatter(formatter(format_, mask))
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     entrance = _Entrance(records)

@@ -104,10 +104,10 @@ async def test_drain_and_add_under_load_fail_no_request(fleet: Fleet) -> None:
         refused = await asyncio.to_thread(fleet.run, "drain", "2")
         assert "is the only one that answers" in refused.stderr
         await asyncio.to_thread(fleet.must, "add")
-        await asyncio.sleep(1)
+        answers = "the replica that was added answers"
+        await asyncio.to_thread(wait_for, lambda: fleet.replica(1)["answered"] > 0, answers)
     assert run.failures == []
     assert run.whole > 16
-    assert fleet.replica(1)["answered"] > 0
 
 
 async def test_a_rolling_restart_under_load_fails_no_request(fleet: Fleet) -> None:

@@ -22,7 +22,8 @@ async def test_every_request_is_asked_once_and_none_is_like_another(echo: EchoSe
     assert await rate(contestant, SHAPE, at_once=3, requests=10) > 0
 
     def counted() -> bool:  # metrics are told in batches
-        return echo.metric("phi3_requests_total", operation="chat", outcome="ok") == 10
+        labels = {"operation": "chat", "outcome": "ok", "fault": "none"}
+        return echo.metric("phi3_requests_total", **labels) == 10
 
     await asyncio.to_thread(wait_for, counted, "ten answers are counted")
     assert echo.metric("phi3_cache_requests_total", result="hit") == 0

@@ -117,7 +117,7 @@ def test_usage_that_a_stream_s_client_did_not_ask_for_is_counted_and_not_sent(
 
 
 async def test_who_hangs_up_pays_for_what_came(guarded: Guarded) -> None:
-    body = long_chat("Tell me all.", 400) | {"stream": True}
+    body = long_chat("Tell me all.", 3000) | {"stream": True}
     async with guarded.async_client("narrow") as client:
         async with client.stream(
             "POST", CHAT, json=body, headers={"x-request-id": "left"}
@@ -136,7 +136,7 @@ async def test_who_hangs_up_pays_for_what_came(guarded: Guarded) -> None:
     row = guarded.row("left")
     assert row["outcome"] == "aborted"
     assert row["prompt_tokens"] > 0
-    assert 3 < row["completion_tokens"] < 400
+    assert 3 < row["completion_tokens"] < 3000
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_before_the_engine_works(

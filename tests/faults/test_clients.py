@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 ANSWERS = "/v1/chat/completions"
 ENDLESS = {"max_tokens": 3500, "ignore_eos": True}
-LONG_PROMPT = "word " * 3600
+LONG_PROMPT = "word " * 2000
 HANG_S = 15.0
 LOAD = 12
 KEYS = {"one": ["--concurrent-requests", "1"], "many": []}
@@ -70,14 +70,20 @@ async def raw(
     )
     writer.write("\r\n".join((*lines, "", "")).encode() + body)
     await writer.drain()
-    yield reader
-    writer.transport.abort()
+    try:
+        yield reader
+    finally:
+        writer.transport.abort()
 
 
-async def until_working(guarded: Guarded) -> None:
+async def until_working(guarded: Guarded, reader: asyncio.StreamReader) -> None:
+    """Until the engine works on the request whose answer `reader` gets."""
+    answer = asyncio.create_task(reader.read(2000))
     async with asyncio.timeout(HANG_S):
         while not await asyncio.to_thread(guarded.running):
+            assert not answer.done(), answer.result()
             await asyncio.sleep(0.01)
+    answer.cancel()
 
 
 async def until_free(guarded: Guarded) -> float:
@@ -108,8 +114,8 @@ async def test_in_prefill_the_engine_stops(
 ) -> None:
     seen = Seen()
     body = chat(f"{seen.request_id} {LONG_PROMPT}", **ENDLESS, stream=is_stream)
-    async with raw(guarded, json.dumps(body | {"max_tokens": 100}).encode(), seen):
-        await until_working(guarded)
+    async with raw(guarded, json.dumps(body | {"max_tokens": 1900}).encode(), seen) as reader:
+        await until_working(guarded, reader)
     stopped_s = await until_free(guarded)
     outcomes = await outcomes_of(guarded.service.data_dir, [seen.request_id])
     assert outcomes == {seen.request_id: "aborted"}

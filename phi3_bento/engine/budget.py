@@ -7,7 +7,7 @@ from phi3_bento.errors import StartFailure
 MIB = 2**20
 GIB = 2**30
 
-PROCESSES_BYTES = 1_500 * MIB
+PROCESSES_BYTES = 1_620 * MIB
 """The launcher, BentoML's two processes, and EngineCore without weights and cache."""
 
 WORKING_BYTES = 450 * MIB

@@ -70,12 +70,16 @@ def _facts_of_requests(records: Sequence[RequestRecord]) -> dict[str, Any]:
         "operation": first.operation.value,
         "model": first.model or None,
         "stream": first.stream,
-        "prompt_tokens": sum(record.tokens.prompt for record in records),
-        "cached_tokens": sum(record.tokens.cached for record in records),
-        "completion_tokens": sum(record.tokens.completion for record in records),
     }
     if len(records) > 1:
+        for kind in ("prompt", "cached", "completion"):
+            facts[f"{kind}_tokens"] = sum(getattr(record.tokens, kind) for record in records)
         return facts | {"requests": len(records)}
+    # By far the most lines are of one request, and written while a hit waits for the processor.
+    tokens = first.tokens
+    facts["prompt_tokens"] = tokens.prompt
+    facts["cached_tokens"] = tokens.cached
+    facts["completion_tokens"] = tokens.completion
     if first.cache_status is not None:
         facts["cache"] = first.cache_tier or first.cache_status
     if (first_s := first.seconds_to_first_piece) is not None:
@@ -132,4 +136,5 @@ def _level(exchange: Exchange) -> str:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    # Whole microseconds; `round` would be a third of what a line costs.
+    return seconds * 1e6 // 1 / 1e3

@@ -49,6 +49,15 @@ async def test_load_is_spread(fleet: Fleet) -> None:
     assert min(shares) > 0.2 * run.whole
 
 
+@pytest.mark.parametrize("topic", ["parcels", "invoices"])
+async def test_a_prefix_goes_where_it_is_known(fleet: Fleet, topic: str) -> None:
+    """Sent at random, one of two replicas would know it half of the time."""
+    prefix = COMMON.replace("questions", topic)
+    shares = [await _cached_share(fleet, f"{prefix} Question {number}?") for number in range(8)]
+    assert shares[0] < 0.1
+    assert min(shares[1:]) > 0.8
+
+
 async def test_a_hot_prefix_does_not_overload_one_replica(fleet: Fleet) -> None:
     """Sixteen clients with one prefix: affinity alone would send all of them to one replica."""
     most = [0, 0]
@@ -95,6 +104,15 @@ async def test_a_killed_replica_is_back_and_takes_load_again(fleet: Fleet) -> No
 
 def _begun(run: Traffic) -> list[Outcome]:
     return [each for each in run.outcomes if each.is_stream and each.has_begun and not each.is_over]
+
+
+async def _cached_share(fleet: Fleet, text: str) -> float:
+    """How much of a prompt its replica had in its KV cache."""
+    body = {"messages": [{"role": "user", "content": text}], "max_tokens": 1}
+    async with httpx.AsyncClient(headers=fleet.headers, timeout=60) as client:
+        response = await client.post(f"{fleet.url}/v1/chat/completions", json=body)
+    usage = response.json()["usage"]
+    return float(usage["prompt_tokens_details"]["cached_tokens"] / usage["prompt_tokens"])
 
 
 async def _load(fleet: Fleet, number: int) -> int:

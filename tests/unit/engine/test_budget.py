@@ -101,7 +101,7 @@ def test_less_memory_shortens_the_context_to_whole_blocks() -> None:
 def test_a_model_that_does_not_fit_is_told_its_size_and_what_to_do() -> None:
     bfloat16 = ModelShape(32, 32, 96, 4096, 7_600 * MIB)
     with pytest.raises(
-        StartFailure, match=r"needs 9\.5 GiB .*PHI3_MEMORY is 8\.0 GiB.*model prepare"
+        StartFailure, match=r"needs 9\.6 GiB .*PHI3_MEMORY is 8\.0 GiB.*model prepare"
     ):
         plan(bfloat16)
 

@@ -18,11 +18,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from phi3_bento.admission.door import Hooks, OwnApi
 from phi3_bento.admission.gate import Gate
-from phi3_bento.core import Health
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.environment import memory_limit
 from phi3_bento.engine.public_prompts import PublicPrompts, open_public_prompts, read_prompts
+from phi3_bento.engine.state import Health
 from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
 from phi3_bento.errors import StartFailure

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from phi3_bento.admission.door import current_call
 from phi3_bento.admission.validation import check_labels
-from phi3_bento.core import Call, Operation, whole
+from phi3_bento.call import Call
+from phi3_bento.core import Operation, whole
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.errors import Phi3Error, Unavailable, to_openai
 from phi3_bento.pipeline import Pipeline

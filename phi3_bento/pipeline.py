@@ -12,10 +12,13 @@ from phi3_bento.admission.validation import check_body
 from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.explanation import Explanation, explain
 from phi3_bento.cache.policy import has_plain_manners, status_of
-from phi3_bento.core import Call, Health, Job, ModelCard, Operation, RequestRecord, State
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.base import Engine
+from phi3_bento.engine.state import Health, ModelCard, State
 from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
 from phi3_bento.load_report import LoadReport
+from phi3_bento.record import RequestRecord
 from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
 

@@ -17,7 +17,8 @@ from phi3_bento import __version__
 from phi3_bento.admin import admin_routes
 from phi3_bento.admission.door import current_call
 from phi3_bento.admission.doorkeeper import PAGE_PATH
-from phi3_bento.core import ModelCard, Operation
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import (
     EngineFailure,
     InvalidRequest,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from phi3_bento.admission.key_store import KeyStore, KeyTerms, StoredKey, unknown_key, utc_now
-from phi3_bento.core import Quota, Scope
+from phi3_bento.caller import Quota, Scope
 from phi3_bento.database import DATABASE_ERRORS, open_database, upgrade
 from phi3_bento.errors import Phi3Error, StartFailure
 from phi3_bento.secret import load_secret

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from phi3_bento.admission.keys import digest_of, key_id_of, new_token
-from phi3_bento.core import Caller, Quota, Scope
+from phi3_bento.caller import Caller, Quota, Scope
 from phi3_bento.database import insert_missing, keys, tenants
 from phi3_bento.errors import InvalidRequest, NotFound
 from phi3_bento.secret import mark_of

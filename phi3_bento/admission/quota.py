@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from phi3_bento.admission.counters import Count
 from phi3_bento.admission.standing import Allowance, Standing, duration
-from phi3_bento.core import Caller
+from phi3_bento.caller import Caller
 from phi3_bento.errors import MAX_RETRY_AFTER_S, RateLimited
 
 DAY_S = 24 * 60 * 60

@@ -26,7 +26,10 @@ from phi3_bento.cache.semantic.search import NO_SEARCH, Search
 from phi3_bento.cache.semantic.tier import SemanticTier
 from phi3_bento.cache.tiers import Tiers
 from phi3_bento.cache.warm import WarmCache
-from phi3_bento.core import Call, Job, ModelCard, Operation, RequestRecord
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation
+from phi3_bento.engine.state import ModelCard
+from phi3_bento.record import RequestRecord
 
 
 @dataclass(frozen=True, slots=True)

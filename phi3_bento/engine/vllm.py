@@ -26,12 +26,13 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.assembly import assemble
 from phi3_bento.engine.counting import Payload, count
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
 from phi3_bento.engine.options import VllmOptions
 from phi3_bento.engine.progress import Progress
+from phi3_bento.engine.state import Health, ModelCard, State
 from phi3_bento.engine.vllm_processes import (
     kill,
     kill_starting,

@@ -7,7 +7,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from phi3_bento.core import LOCAL_CALLER, Call, Caller, Operation
+from phi3_bento.call import Call
+from phi3_bento.caller import LOCAL_CALLER, Caller
+from phi3_bento.core import Operation
 from phi3_bento.database import usage
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.parts import Parts

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from phi3_bento.core import (
-    Call,
-    Caller,
-    Job,
-    Operation,
-    Quota,
-    State,
-    Step,
-    whole,
-)
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller, Quota
+from phi3_bento.core import Job, Operation, whole
 from phi3_bento.database import usage
 from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.engine.state import State, Step
 from phi3_bento.errors import (
     DeadlineExceeded,
     EngineFailure,

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from phi3_bento.core import LOCAL_CALLER, Call, whole
+from phi3_bento.call import Call
+from phi3_bento.caller import LOCAL_CALLER
+from phi3_bento.core import whole
 from phi3_bento.errors import EngineFailure, InvalidApiKey, Phi3Error, Unavailable
 from phi3_bento.responses import (
     AnswerResponse,

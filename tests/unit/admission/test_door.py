@@ -21,7 +21,7 @@ from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.admission.throttle import AttemptThrottle
-from phi3_bento.core import Exchange
+from phi3_bento.call import Exchange
 from phi3_bento.database import metadata, open_database
 from phi3_bento.errors import EngineFailure, PermissionDenied, Phi3Error, Unavailable
 

@@ -15,7 +15,7 @@ from phi3_bento.admission import recall
 from phi3_bento.admission.key_store import KeyStore, KeyTerms
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.keys import key_id_of, new_token
-from phi3_bento.core import LOCAL_CALLER, Caller, Scope
+from phi3_bento.caller import LOCAL_CALLER, Caller, Scope
 from phi3_bento.database import open_database, upgrade
 from phi3_bento.errors import InvalidApiKey, PermissionDenied, Phi3Error, Unavailable
 from tests.servers import new_database, postgresql_server

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from phi3_bento.caller import Caller
-from phi3_bento.errors import Phi3Error
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.record import RequestRecord
 from phi3_bento.trace_context import TraceContext
 

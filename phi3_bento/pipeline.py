@@ -16,8 +16,9 @@ from phi3_bento.call import Call
 from phi3_bento.core import Job, Operation
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.state import Health, ModelCard, State
-from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.errors import DeadlineExceeded, EngineFailure, Unavailable
 from phi3_bento.load_report import LoadReport
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.record import RequestRecord
 from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger

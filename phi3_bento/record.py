@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from phi3_bento.caller import LOCAL_CALLER, Caller
 from phi3_bento.core import EngineTimes, Operation, TokenCount
-from phi3_bento.errors import Phi3Error, RateLimited
+from phi3_bento.errors import RateLimited
+from phi3_bento.phi3_error import Phi3Error
 
 
 class Fault(StrEnum):

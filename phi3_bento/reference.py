@@ -7,7 +7,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
-from phi3_bento.errors import Phi3Error, StartFailure
+from phi3_bento.errors import StartFailure
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.settings import DEMO_MODEL, Settings, default_data_dir, default_model
 from phi3_bento.usage.metrics import Metrics
 

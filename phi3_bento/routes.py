@@ -25,11 +25,11 @@ from phi3_bento.errors import (
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
-    Phi3Error,
     Unavailable,
 )
 from phi3_bento.load_report import REQUEST_HEADER as LOAD_FORMAT
 from phi3_bento.page.serving import page_routes
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.responses import AnswerResponse, error_response
 from phi3_bento.wire import json_response, read_json

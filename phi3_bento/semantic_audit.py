@@ -19,7 +19,7 @@ from phi3_bento.call import Call
 from phi3_bento.caller import Caller
 from phi3_bento.core import Operation
 from phi3_bento.engine.base import Engine
-from phi3_bento.errors import Phi3Error
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.shared_answers import AS_STREAM, Sample
 
 logger = logging.getLogger("bentoml.phi3")

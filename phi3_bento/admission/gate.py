@@ -17,7 +17,8 @@ from phi3_bento.admission.salts import Salts
 from phi3_bento.call import Call
 from phi3_bento.core import Job, Operation, TokenCount
 from phi3_bento.engine.state import ModelCard
-from phi3_bento.errors import PermissionDenied, Phi3Error
+from phi3_bento.errors import PermissionDenied
+from phi3_bento.phi3_error import Phi3Error
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ from phi3_bento.engine.vllm_processes import (
     start_processes,
 )
 from phi3_bento.engine.vllm_watch import StepClock, adopt_vllm_logs, times_of_this_task
-from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
+from phi3_bento.errors import ModelNotFound, StartFailure, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 
 _REQUESTS: dict[Operation, TypeAdapter[Any]] = {
     Operation.CHAT: TypeAdapter(chat.ChatCompletionRequest),

@@ -16,7 +16,8 @@ from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.state import State
 from phi3_bento.engine_choice import start_engine
-from phi3_bento.errors import InvalidRequest, ModelNotFound, Phi3Error, Unavailable
+from phi3_bento.errors import InvalidRequest, ModelNotFound, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

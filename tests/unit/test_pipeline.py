@@ -19,10 +19,10 @@ from phi3_bento.errors import (
     InvalidRequest,
     ModelNotFound,
     PermissionDenied,
-    Phi3Error,
     RateLimited,
     Unavailable,
 )
+from phi3_bento.phi3_error import Phi3Error
 from tests.unit.bench import CHAT, STREAM, Bench, MakeParts
 
 

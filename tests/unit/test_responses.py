@@ -11,7 +11,8 @@ from starlette.types import Message
 from phi3_bento.call import Call
 from phi3_bento.caller import LOCAL_CALLER
 from phi3_bento.core import whole
-from phi3_bento.errors import EngineFailure, InvalidApiKey, Phi3Error, Unavailable
+from phi3_bento.errors import EngineFailure, InvalidApiKey, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.responses import (
     AnswerResponse,
     ClientGone,

@@ -17,7 +17,8 @@ from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.keys import key_id_of, new_token
 from phi3_bento.caller import LOCAL_CALLER, Caller, Scope
 from phi3_bento.database import open_database, upgrade
-from phi3_bento.errors import InvalidApiKey, PermissionDenied, Phi3Error, Unavailable
+from phi3_bento.errors import InvalidApiKey, PermissionDenied, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 from tests.servers import new_database, postgresql_server
 
 SECRET = b"the deployment's secret"

@@ -3,7 +3,7 @@
 from phi3_bento.admission.doorkeeper import new_call
 from phi3_bento.call import Call, Exchange
 from phi3_bento.core import EngineTimes, Operation, TokenCount
-from phi3_bento.errors import Phi3Error
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.record import RequestRecord
 
 

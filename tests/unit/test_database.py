@@ -19,8 +19,9 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from phi3_bento import database
-from phi3_bento.database import insert_missing, metadata, open_database, tenants, upgrade
+from phi3_bento.database import open_database, upgrade
 from phi3_bento.errors import StartFailure
+from phi3_bento.tables import insert_missing, metadata, tenants
 from tests.servers import new_database
 from tests.support import free_port
 

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from phi3_bento.call import Call
 from phi3_bento.caller import Caller, Quota
 from phi3_bento.core import Job, Operation, whole
-from phi3_bento.database import usage
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.state import State, Step
 from phi3_bento.errors import (
@@ -23,6 +22,7 @@ from phi3_bento.errors import (
     Unavailable,
 )
 from phi3_bento.phi3_error import Phi3Error
+from phi3_bento.tables import usage
 from tests.unit.bench import CHAT, STREAM, Bench, MakeParts
 
 

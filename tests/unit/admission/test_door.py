@@ -22,9 +22,10 @@ from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.admission.throttle import AttemptThrottle
 from phi3_bento.call import Exchange
-from phi3_bento.database import metadata, open_database
+from phi3_bento.database import open_database
 from phi3_bento.errors import EngineFailure, PermissionDenied, Unavailable
 from phi3_bento.phi3_error import Phi3Error
+from phi3_bento.tables import metadata
 
 KEY = "a-key-of-sixteen-characters"
 NATIVE = "/classify"

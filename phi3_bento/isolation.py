@@ -7,7 +7,8 @@ from contextlib import aclosing
 from typing import Any
 
 from phi3_bento.admission.gate import Gate
-from phi3_bento.cache.answers import AnswerCache, Plan
+from phi3_bento.cache.answers import AnswerCache
+from phi3_bento.cache.plan import Plan
 from phi3_bento.call import Call
 from phi3_bento.caller import Caller
 from phi3_bento.core import Job, Operation

@@ -11,9 +11,10 @@ from time import time
 from typing import Any
 
 from phi3_bento.admission.gate import Gate
-from phi3_bento.cache.answers import AnswerCache, Kept, Plan
+from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.entry import Tier
 from phi3_bento.cache.flight import Flight
+from phi3_bento.cache.plan import Kept, Plan
 from phi3_bento.cache.pledge import REPLAYED
 from phi3_bento.cache.policy import status_of
 from phi3_bento.cache.replay import Recording, addressed, is_usage, readdressed

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from phi3_bento.cache.answers import AnswerCache, Plan
+from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.entry import Entry, Tier
 from phi3_bento.cache.memory import MemoryCache
+from phi3_bento.cache.plan import Plan
 from phi3_bento.cache.replay import Recording, pack
 from phi3_bento.cache.tiers import Tiers
 from phi3_bento.call import Call

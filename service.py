@@ -15,8 +15,9 @@ from phi3_bento.admission.connections import ConnectionLimits, guard_connections
 from phi3_bento.admission.door import Door, logged_call
 from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.app import Application
-from phi3_bento.errors import Phi3Error, StartFailure
+from phi3_bento.errors import StartFailure
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, Generation
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.responses import ClientGone, run_while_connected
 from phi3_bento.settings import load_settings
 from phi3_bento.usage.log import format_for, set_up_logging

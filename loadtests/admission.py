@@ -32,7 +32,8 @@ from starlette.routing import Route
 from phi3_bento.admission.door import Door
 from phi3_bento.admission.key_store import KeyStore, KeyTerms
 from phi3_bento.app import Application
-from phi3_bento.core import Operation, Quota, whole
+from phi3_bento.caller import Quota
+from phi3_bento.core import Operation, whole
 from phi3_bento.database import open_database, upgrade
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.secret import load_secret

@@ -9,7 +9,7 @@ from loadtests.judgement import Threshold
 from loadtests.prompts import first_new
 from loadtests.records import Record
 from loadtests.tables import Table
-from phi3_bento.core import Quota
+from phi3_bento.caller import Quota
 
 CHAT_PATH = "/v1/chat/completions"
 CLASSIFY_PATH = "/classify"

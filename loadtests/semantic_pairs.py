@@ -11,12 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from statistics import quantiles
 
 import numpy as np
 
+from loadtests.shares import Share
 from phi3_bento import __version__
 from phi3_bento.cache.semantic.embedding import MiniLm, load_mini_lm
 from phi3_bento.cache.semantic.guards import refusal
@@ -28,7 +28,6 @@ BUDGET = 0.01
 THRESHOLDS = [round(0.5 + step / 100, 2) for step in range(50)]
 SHOWN = THRESHOLDS[::5]
 BATCH = 64
-Z_95 = 1.959964
 DEFAULT = Settings.model_fields["semantic_threshold"].default
 
 INTRODUCTION = """# Semantic hits, true and false
@@ -65,30 +64,6 @@ class Scored:
 
 Sample = Sequence[Scored]
 Accepts = Callable[[Scored], bool]
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share with its 95 % bounds, by Wilson."""
-
-    part: int
-    of: int
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        if not self.of:
-            return 0.0, 1.0
-        rate, weight = self.part / self.of, Z_95**2 / self.of
-        middle = rate + weight / 2
-        spread = Z_95 * sqrt(rate * (1 - rate) / self.of + weight / self.of / 4)
-        return (
-            max(0.0, (middle - spread) / (1 + weight)),
-            min(1.0, (middle + spread) / (1 + weight)),
-        )
-
-    def __str__(self) -> str:
-        low, high = (f"{100 * bound:.1f}" for bound in self.bounds)
-        return f"{self.part} of {self.of}, {100 * self.part / max(self.of, 1):.1f} % ({low}–{high})"
 
 
 def share(sample: Iterable[Scored], accepts: Accepts) -> Share:

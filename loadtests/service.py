@@ -14,10 +14,10 @@ from pathlib import Path
 
 from loadtests.cgroup import CONTROLLERS, MOUNT, Cgroup, cgroup
 from phi3_bento.admission.key_store import KeyStore, KeyTerms
-from phi3_bento.core import Quota
+from phi3_bento.caller import Quota
 from phi3_bento.database import open_database, upgrade
+from phi3_bento.knobs.defaults import default_data_dir
 from phi3_bento.secret import load_secret
-from phi3_bento.settings import default_data_dir
 from tests.support import Service, running, serve_command
 
 CPUS = "0-1"

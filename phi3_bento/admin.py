@@ -11,7 +11,9 @@ from starlette.responses import Response
 from phi3_bento.admission.door import current_call
 from phi3_bento.admission.doorkeeper import ADMIN_PREFIX
 from phi3_bento.cache.base import StoreFailure
-from phi3_bento.core import Call, Caller, Operation
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller
+from phi3_bento.core import Operation
 from phi3_bento.database import DATABASE_ERRORS
 from phi3_bento.errors import InvalidRequest, Unavailable
 from phi3_bento.pipeline import Pipeline

@@ -1,15 +1,11 @@
 """The composition root: settings in, a running service out. The only chooser of implementations."""
 
 import asyncio
-import gc
 import logging
-import signal
 import sys
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -18,11 +14,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from phi3_bento.admission.door import Hooks, OwnApi
 from phi3_bento.admission.gate import Gate
-from phi3_bento.core import Health
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.environment import memory_limit
 from phi3_bento.engine.public_prompts import PublicPrompts, open_public_prompts, read_prompts
+from phi3_bento.engine.state import Health
 from phi3_bento.engine.warm_up import make_first_answers
 from phi3_bento.engine_choice import BLOCK_TOKENS, start_engine
 from phi3_bento.errors import StartFailure
@@ -32,6 +28,7 @@ from phi3_bento.native import NativeApi
 from phi3_bento.parentage import end_with_parent
 from phi3_bento.parts import build_parts
 from phi3_bento.pipeline import Pipeline
+from phi3_bento.process import drain_on_sigterm, settle_garbage_collector
 from phi3_bento.routes import API_PATHS, build_api, templates, vllm_version
 from phi3_bento.settings import Settings
 from phi3_bento.usage.log import Output
@@ -147,7 +144,7 @@ class Application:
             asyncio.create_task(self.watch.run()),
             asyncio.create_task(end_with_parent()),
         ]
-        self._drain_on_sigterm()
+        drain_on_sigterm(lambda: self.pipeline.drain(self.settings.drain_limit_s))
         try:
             yield
         finally:
@@ -186,7 +183,7 @@ class Application:
             await engine.close()
             raise
         self.metrics.name_build(engine.card.name, vllm_version())
-        _settle_garbage_collector(again=self._is_settled)
+        settle_garbage_collector(again=self._is_settled)
         self._is_settled = True
         logger.info("Ready: %s answers.", engine.card.name)
         return engine
@@ -222,27 +219,6 @@ class Application:
         logger.error("%s", reason)
         self.pipeline.fail(reason)
 
-    def _drain_on_sigterm(self) -> None:
-        """Begin to drain when SIGTERM comes, and let the server's own handler do the rest.
-
-        The server waits for running requests without a limit; the drain sets one.
-        """
-        loop = asyncio.get_running_loop()
-        inherited = signal.getsignal(signal.SIGTERM)
-        drains: list[asyncio.Task[None]] = []
-
-        def begin() -> None:
-            drains.append(asyncio.create_task(self.pipeline.drain(self.settings.drain_limit_s)))
-
-        def on_sigterm(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(begin)
-            if callable(inherited):
-                inherited(number, frame)
-
-        # A server in a thread, as in tests, gets no signals.
-        if callable(inherited) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)
-
 
 def _tracing(settings: Settings) -> "Tracing | None":
     if settings.otlp_endpoint is None:
@@ -251,15 +227,3 @@ def _tracing(settings: Settings) -> "Tracing | None":
     trace = import_module("phi3_bento.usage.trace")
     tracing: Tracing = trace.Tracing(settings.otlp_endpoint, share=settings.trace_share)
     return tracing
-
-
-def _settle_garbage_collector(*, again: bool) -> None:
-    """Take what the start made out of the collector's sight; `again`: collect an engine before it.
-
-    Full collections over the imported libraries' objects pause the event loop. What freezing them
-    gains here is not measured yet.
-    """
-    if again:
-        gc.unfreeze()
-    gc.collect()
-    gc.freeze()

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from phi3_bento.core import Step
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.budget import MIB, MemoryPlan, plan_memory
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.engine.environment import engine_environment, has_amx, memory_limit
 from phi3_bento.engine.options import VllmOptions
+from phi3_bento.engine.state import Step
 from phi3_bento.models.checkpoint import fingerprint
 from phi3_bento.models.source import ModelSource, find_model
 from phi3_bento.settings import Settings

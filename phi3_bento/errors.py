@@ -1,4 +1,4 @@
-"""Every way a request can fail, and the one function that turns a failure into OpenAI's JSON.
+"""Every way a request can fail.
 
     Phi3Error
     ├── InvalidRequest            400  the body, a value, or the prompt cannot be served
@@ -23,60 +23,12 @@
     ├── NotCached                 504  only the cache was asked, and it has no answer
     └── StartFailure              -    the service cannot start; never sent to a client
 
-Inside the service a failure is raised, never returned. `to_openai` serves JSON bodies and stream
-events alike.
+Inside the service a failure is raised, never returned.
 """
 
 from http import HTTPStatus
-from math import ceil
-from typing import Any, ClassVar
 
-MAX_MESSAGE_CHARACTERS = 1000
-"""Error messages are cut here: an error that echoes its input has grown to megabytes elsewhere."""
-
-MAX_PARAM_CHARACTERS = 200
-"""A parameter's path can hold names that the client chose."""
-
-MAX_RETRY_AFTER_S = 120
-"""The OpenAI client does not retry when it is told to wait longer than this."""
-
-
-class Phi3Error(Exception):
-    """A failure with an HTTP status and OpenAI's type and code."""
-
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
-    type: ClassVar[str] = "server_error"
-    code: str | None = None
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code or type(self).code
-        self.retry_after_s = retry_after_s
-
-    @property
-    def is_ours(self) -> bool:
-        """The service has failed, and not the client: it counts against availability."""
-        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers that belong to this failure, lower case."""
-        if self.retry_after_s is None:
-            return {}
-        wait_s = min(max(self.retry_after_s, 0.0), MAX_RETRY_AFTER_S)
-        return {
-            "retry-after": str(ceil(wait_s)),
-            "retry-after-ms": str(ceil(wait_s * 1000)),
-        }
+from phi3_bento.phi3_error import Phi3Error
 
 
 class InvalidRequest(Phi3Error):
@@ -261,15 +213,3 @@ class NotCached(Phi3Error):
 
 class StartFailure(Phi3Error):
     """The service cannot start; the message says why and what to do."""
-
-
-def to_openai(error: Phi3Error) -> dict[str, Any]:
-    """The body `{"error": {"message", "type", "param", "code"}}` of a failure."""
-    return {
-        "error": {
-            "message": error.message[:MAX_MESSAGE_CHARACTERS],
-            "type": error.type,
-            "param": error.param and error.param[:MAX_PARAM_CHARACTERS],
-            "code": error.code,
-        }
-    }

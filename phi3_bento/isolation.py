@@ -7,10 +7,14 @@ from contextlib import aclosing
 from typing import Any
 
 from phi3_bento.admission.gate import Gate
-from phi3_bento.cache.answers import AnswerCache, Plan
-from phi3_bento.core import Call, Caller, Job, Operation, RequestRecord
+from phi3_bento.cache.answers import AnswerCache
+from phi3_bento.cache.plan import Plan
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import StartFailure
+from phi3_bento.record import RequestRecord
 from phi3_bento.shared_answers import AS_STREAM, Asked, SharedAnswers
 
 logger = logging.getLogger("bentoml.phi3")

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from phi3_bento.core import Health, State
 from phi3_bento.engine.base import Engine
+from phi3_bento.engine.state import Health, State
 from phi3_bento.errors import StartFailure
 from phi3_bento.pipeline import Pipeline
 

@@ -19,7 +19,8 @@ from typing import IO
 import psutil
 
 from phi3_bento.errors import StartFailure
-from phi3_bento.settings import DEMO_MODEL, Settings
+from phi3_bento.knobs.defaults import DEMO_MODEL
+from phi3_bento.settings import Settings
 from phi3_bento.startup import Say, needs_key, wait_until_ready
 
 _PR_SET_PDEATHSIG = 1

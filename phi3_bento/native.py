@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from phi3_bento.admission.door import current_call
 from phi3_bento.admission.validation import check_labels
-from phi3_bento.core import Call, Operation, whole
+from phi3_bento.call import Call
+from phi3_bento.core import Operation, whole
 from phi3_bento.engine.decision import DecisionReader
-from phi3_bento.errors import Phi3Error, Unavailable, to_openai
+from phi3_bento.errors import Unavailable
+from phi3_bento.phi3_error import Phi3Error, to_openai
 from phi3_bento.pipeline import Pipeline
 
 

@@ -19,9 +19,9 @@ from phi3_bento.cache.memory import MemoryCache
 from phi3_bento.cache.semantic.tier import SemanticTier
 from phi3_bento.cache.store import open_store
 from phi3_bento.cache.tiers import Tiers
-from phi3_bento.core import ModelCard
 from phi3_bento.database import open_database, upgrade
 from phi3_bento.engine.public_prompts import NO_PROMPTS, PublicPrompts
+from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import StartFailure
 from phi3_bento.secret import load_secret
 from phi3_bento.semantic_audit import SemanticAudit

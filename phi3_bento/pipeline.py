@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import cache as once
 from time import monotonic
 from typing import Any
@@ -12,17 +12,20 @@ from phi3_bento.admission.validation import check_body
 from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.explanation import Explanation, explain
 from phi3_bento.cache.policy import has_plain_manners, status_of
-from phi3_bento.core import Call, Health, Job, ModelCard, Operation, RequestRecord, State
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.base import Engine
-from phi3_bento.errors import DeadlineExceeded, EngineFailure, Phi3Error, Unavailable
+from phi3_bento.engine.state import Health, ModelCard, State
+from phi3_bento.errors import DeadlineExceeded, EngineFailure, Unavailable
 from phi3_bento.load_report import LoadReport
+from phi3_bento.record import RequestRecord
+from phi3_bento.running_requests import RETRY_ELSEWHERE_S, RunningRequests
 from phi3_bento.shared_answers import AS_STREAM, Asked, Sample, SharedAnswers
 from phi3_bento.usage.ledger import Ledger
 
 _STARTING = Health(State.STARTING, "The engine starts.")
 _DRAINING = Health(State.CLOSED, "The service is shutting down.")
 _RETRY_STARTING_S = 5.0
-_RETRY_ELSEWHERE_S = 1.0
 
 
 class Pipeline:
@@ -42,9 +45,9 @@ class Pipeline:
         first_piece_limit_s: float,
         on_semantic_hit: Callable[[Sample], None] = lambda _: None,
     ) -> None:
-        self._report = report
         self._ledger = ledger
         self.cache = cache
+        self._running = RunningRequests(ledger, reports=(report, cache.observe))
         self._max_choices = max_choices
         self._first_piece_limit_s = first_piece_limit_s
         self._on_semantic_hit = on_semantic_hit
@@ -53,10 +56,6 @@ class Pipeline:
         self._refusal: Health | None = _STARTING
         self._outage: Health | None = None
         self._back_at = 0.0
-        self._running: set[asyncio.Task[Any]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._cut_off = False
 
     async def answer(
         self, operation: Operation, body: object, call: Call
@@ -69,7 +68,7 @@ class Pipeline:
         """
         record = RequestRecord(operation, call.request_id, call.caller, started_at=call.started_at)
         call.records.append(record)
-        async with self._accounted(record):
+        async with self._running.accounted(record):
             engine, gate = self._require()
             checked = self._check(operation, body, engine)
             record.model, record.stream = engine.card.name, checked.get("stream") is True
@@ -142,7 +141,7 @@ class Pipeline:
             is_starting = refusal.state is State.STARTING
             raise Unavailable(
                 refusal.reason,
-                retry_after_s=_RETRY_STARTING_S if is_starting else _RETRY_ELSEWHERE_S,
+                retry_after_s=_RETRY_STARTING_S if is_starting else RETRY_ELSEWHERE_S,
             )
         self._ledger.check()
         return self._engine, self._gate
@@ -194,7 +193,7 @@ class Pipeline:
     def _come_back(self) -> Unavailable:
         reason = self._outage.reason if self._outage else _STARTING.reason
         left_s = self._back_at - monotonic()
-        return Unavailable(reason, retry_after_s=max(left_s, _RETRY_ELSEWHERE_S))
+        return Unavailable(reason, retry_after_s=max(left_s, RETRY_ELSEWHERE_S))
 
     def fail(self, reason: str) -> None:
         """Note that no engine will come."""
@@ -206,13 +205,7 @@ class Pipeline:
         A request that is ended gets `Unavailable`; a stream tells its client so.
         """
         self._refusal = _DRAINING
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._idle.wait()
-        except TimeoutError:
-            self._cut_off = True
-            for task in self._running:
-                task.cancel()
+        await self._running.end(limit_s)
 
     async def _first_piece(self, pieces: AsyncIterator[bytes]) -> bytes:
         try:
@@ -225,52 +218,3 @@ class Pipeline:
                 f"The answer did not begin within {self._first_piece_limit_s:g} s. Send a shorter "
                 "prompt, or try again when there is less load."
             ) from None
-
-    @asynccontextmanager
-    async def _accounted(self, record: RequestRecord) -> AsyncGenerator[None, None]:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request must be answered in a task, so that it can be ended")
-        self._running.add(task)
-        self._idle.clear()
-        try:
-            yield
-            await self._enter_row(record, "ok")
-        except Phi3Error as error:
-            await self._enter_row(record, record.blame(error))
-            raise
-        except Exception:
-            # Nobody foresaw it; the client reads the same of it as of a failed engine.
-            await self._enter_row(record, record.blame(EngineFailure("")))
-            raise
-        except asyncio.CancelledError:
-            if not self._cut_off:
-                raise
-            task.uncancel()
-            failure = Unavailable(
-                "The service is shutting down and could not wait longer for this answer.",
-                retry_after_s=_RETRY_ELSEWHERE_S,
-            )
-            record.blame(failure)
-            await self._enter_row(record, "cut_off")
-            raise failure from None
-        finally:
-            self._end(record)
-            self._running.discard(task)
-            if not self._running:
-                self._idle.set()
-
-    async def _enter_row(self, record: RequestRecord, outcome: str) -> None:
-        """Write the row before the client has all of its answer."""
-        record.outcome, record.ended_at = outcome, monotonic()
-        if record.let_in:
-            await self._ledger.write(record)
-
-    def _end(self, record: RequestRecord) -> None:
-        if record.ended_at is None:
-            # The client hung up: nobody is there to wait for the row.
-            record.ended_at = monotonic()
-            if record.let_in:
-                self._ledger.write_soon(record)
-        self._report(record)
-        self.cache.observe(record)

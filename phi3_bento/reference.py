@@ -7,8 +7,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
-from phi3_bento.errors import Phi3Error, StartFailure
-from phi3_bento.settings import DEMO_MODEL, Settings, default_data_dir, default_model
+from phi3_bento.errors import StartFailure
+from phi3_bento.knobs.defaults import DEMO_MODEL, default_data_dir, default_model
+from phi3_bento.phi3_error import Phi3Error
+from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import Metrics
 
 _NOTE = "<!-- Made by `make docs` from the code; edit the code instead. -->\n"

@@ -10,8 +10,10 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from phi3_bento.core import Call, whole
-from phi3_bento.errors import EngineFailure, Phi3Error, to_openai
+from phi3_bento.call import Call
+from phi3_bento.core import whole
+from phi3_bento.errors import EngineFailure
+from phi3_bento.phi3_error import Phi3Error, to_openai
 
 T = TypeVar("T")
 

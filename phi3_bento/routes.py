@@ -5,32 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from phi3_bento import __version__
 from phi3_bento.admin import admin_routes
 from phi3_bento.admission.door import current_call
 from phi3_bento.admission.doorkeeper import PAGE_PATH
-from phi3_bento.core import ModelCard, Operation
-from phi3_bento.errors import (
-    EngineFailure,
-    InvalidRequest,
-    MethodNotAllowed,
-    ModelNotFound,
-    NotFound,
-    Phi3Error,
-    Unavailable,
-)
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
+from phi3_bento.errors import InvalidRequest, ModelNotFound, Unavailable
+from phi3_bento.failed_routes import answer_failures
 from phi3_bento.load_report import REQUEST_HEADER as LOAD_FORMAT
 from phi3_bento.page.serving import page_routes
 from phi3_bento.pipeline import Pipeline
-from phi3_bento.responses import AnswerResponse, error_response
+from phi3_bento.responses import AnswerResponse
 from phi3_bento.wire import json_response, read_json
 
 _BODY_SCHEMA = {
@@ -58,11 +49,7 @@ def build_api(
     api.include_router(_health_routes(pipeline))
     api.include_router(admin_routes(pipeline, database))
     api.include_router(page_routes())
-    api.add_api_route("/v1/{path:path}", _no_such_route, methods=_METHODS, include_in_schema=False)
-    api.add_exception_handler(Phi3Error, _on_failure)
-    api.add_exception_handler(HTTPException, _on_http_exception)
-    api.add_exception_handler(RequestValidationError, _on_validation_error)
-    api.add_exception_handler(Exception, _on_surprise)
+    answer_failures(api)
     return api
 
 
@@ -72,8 +59,6 @@ API_PATHS = (
     PAGE_PATH,
 )
 """Paths of this API beside those under /v1, /admin and /ui; all others are BentoML's."""
-
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class PlainRoute(APIRoute):
@@ -194,40 +179,6 @@ def _wants_stream(body: Any) -> bool:
     if not isinstance(stream, bool | None):
         raise InvalidRequest("'stream' must be true or false.", param="stream")
     return bool(stream)
-
-
-async def _no_such_route(request: Request) -> Response:
-    """For every path under /v1 that has no route of its own, so that BentoML does not answer it."""
-    others = (route for route in request.app.routes if route.name != _no_such_route.__name__)
-    method, path = request.method, request.url.path[:200]
-    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in others):
-        raise MethodNotAllowed(f"The route {path} does not allow {method}.")
-    raise NotFound(f"There is no route {method} {path}.")
-
-
-async def _on_failure(_: Request, error: Any) -> Response:
-    return error_response(error)
-
-
-async def _on_http_exception(request: Request, error: Any) -> Response:
-    method, path = request.method, request.url.path[:200]
-    if error.status_code == MethodNotAllowed.status:
-        return error_response(MethodNotAllowed(f"The route {path} does not allow {method}."))
-    if error.status_code == NotFound.status:
-        return error_response(NotFound(f"There is no route {method} {path}."))
-    return error_response(InvalidRequest(str(error.detail)))
-
-
-async def _on_validation_error(_: Request, error: Any) -> Response:
-    """For a parameter of a query; FastAPI's own text names our files."""
-    problem = error.errors()[0]
-    name = str(problem["loc"][-1])
-    return error_response(InvalidRequest(f"{name}: {problem['msg']}", param=name))
-
-
-async def _on_surprise(_: Request, __: Any) -> Response:
-    """For what nobody foresaw; Starlette raises it again, so that the server logs it."""
-    return error_response(EngineFailure("The service failed on this request; its log says why."))
 
 
 def _card(card: ModelCard) -> dict[str, Any]:

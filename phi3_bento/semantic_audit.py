@@ -15,9 +15,11 @@ from phi3_bento.cache.semantic.audit import Vigilance
 from phi3_bento.cache.semantic.base import NotEmbeddableError
 from phi3_bento.cache.semantic.guards import refusal
 from phi3_bento.cache.semantic.index import Embed
-from phi3_bento.core import Call, Caller, Operation
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller
+from phi3_bento.core import Operation
 from phi3_bento.engine.base import Engine
-from phi3_bento.errors import Phi3Error
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.shared_answers import AS_STREAM, Sample
 
 logger = logging.getLogger("bentoml.phi3")

@@ -11,16 +11,19 @@ from time import time
 from typing import Any
 
 from phi3_bento.admission.gate import Gate
-from phi3_bento.cache.answers import AnswerCache, Kept, Plan
+from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.entry import Tier
 from phi3_bento.cache.flight import Flight
+from phi3_bento.cache.plan import Kept, Plan
 from phi3_bento.cache.pledge import REPLAYED
 from phi3_bento.cache.policy import status_of
 from phi3_bento.cache.replay import Recording, addressed, is_usage, readdressed
 from phi3_bento.cache.semantic.search import NO_SEARCH, Search
-from phi3_bento.core import Call, Job, Operation, RequestRecord, TokenCount
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation, TokenCount
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import DeadlineUnmeetable, NotCached, PermissionDenied, RateLimited
+from phi3_bento.record import RequestRecord
 
 AS_STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 

@@ -10,7 +10,7 @@ from loadtests.prompts import ticket
 from loadtests.records import Record
 from loadtests.scenario import CHAT_PATH, Load, Scenario, Shot, chat
 from loadtests.tables import Table, number
-from phi3_bento.core import Quota
+from phi3_bento.caller import Quota
 
 WINDOW_S = 60.0
 _POPULAR = 5

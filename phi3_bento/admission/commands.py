@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from phi3_bento.admission.key_store import KeyStore, KeyTerms, StoredKey, unknown_key, utc_now
-from phi3_bento.core import Quota, Scope
+from phi3_bento.caller import Quota, Scope
 from phi3_bento.database import DATABASE_ERRORS, open_database, upgrade
-from phi3_bento.errors import Phi3Error, StartFailure
+from phi3_bento.errors import StartFailure
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.secret import load_secret
 from phi3_bento.settings import load_settings
 

@@ -13,14 +13,8 @@ import orjson
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from phi3_bento.errors import (
-    HeadTooLarge,
-    InvalidRequest,
-    Overloaded,
-    Phi3Error,
-    RequestTimeout,
-    to_openai,
-)
+from phi3_bento.errors import HeadTooLarge, InvalidRequest, Overloaded, RequestTimeout
+from phi3_bento.phi3_error import Phi3Error, to_openai
 
 _LINGER_S = 2.0
 """A refused client may still send for this long: closed at once, it would read no answer."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import ceil
 
-from phi3_bento.core import Step
+from phi3_bento.engine.state import Step
 
 _REMEMBERED_STEPS = 128
 _ENOUGH_STEPS = 4

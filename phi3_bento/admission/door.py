@@ -17,8 +17,10 @@ from phi3_bento.admission.bodies import MAX_BODIES_BYTES, Bodies, Share, check_e
 from phi3_bento.admission.doorkeeper import METRICS_PATH, PAGE_PATH, Doorkeeper, new_call
 from phi3_bento.admission.reply import FAILURE_KEY, Reply
 from phi3_bento.admission.rooms import Rooms
-from phi3_bento.core import LOCAL_CALLER, Call, Exchange
-from phi3_bento.errors import BodyTooLarge, Phi3Error, UnsupportedMediaType
+from phi3_bento.call import Call, Exchange
+from phi3_bento.caller import LOCAL_CALLER
+from phi3_bento.errors import BodyTooLarge, UnsupportedMediaType
+from phi3_bento.phi3_error import Phi3Error
 
 API_PREFIXES = ("/v1/", "/admin/", f"{PAGE_PATH}/")
 

@@ -12,7 +12,8 @@ from starlette.types import Scope as AsgiScope
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.throttle import AttemptThrottle
-from phi3_bento.core import LOCAL_CALLER, Call, Caller, Scope
+from phi3_bento.call import Call
+from phi3_bento.caller import LOCAL_CALLER, Caller, Scope
 from phi3_bento.errors import InvalidApiKey, InvalidRequest, PermissionDenied, RateLimited
 from phi3_bento.trace_context import TraceContext
 

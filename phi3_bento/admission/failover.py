@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from phi3_bento.admission.counters import Counters, MemoryCounters, RedisCounters
 from phi3_bento.admission.slots import MemorySlots, RedisSlots, Slots
-from phi3_bento.errors import Phi3Error
+from phi3_bento.phi3_error import Phi3Error
 
 logger = logging.getLogger("bentoml.phi3")
 

@@ -14,8 +14,11 @@ from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.admission.demand import work_of
 from phi3_bento.admission.limits import Lease, Limiter
 from phi3_bento.admission.salts import Salts
-from phi3_bento.core import Call, Job, ModelCard, Operation, TokenCount
-from phi3_bento.errors import PermissionDenied, Phi3Error
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation, TokenCount
+from phi3_bento.engine.state import ModelCard
+from phi3_bento.errors import PermissionDenied
+from phi3_bento.phi3_error import Phi3Error
 
 
 @dataclass(frozen=True, slots=True)

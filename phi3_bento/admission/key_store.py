@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from phi3_bento.admission.keys import digest_of, key_id_of, new_token
-from phi3_bento.core import Caller, Quota, Scope
-from phi3_bento.database import insert_missing, keys, tenants
+from phi3_bento.caller import Caller, Quota, Scope
 from phi3_bento.errors import InvalidRequest, NotFound
 from phi3_bento.secret import mark_of
+from phi3_bento.tables import insert_missing, keys, tenants
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_NAME = 200

@@ -16,7 +16,7 @@ from phi3_bento.admission.keys import (
     key_id_of,
 )
 from phi3_bento.admission.recall import Line, Recall
-from phi3_bento.core import LOCAL_CALLER, Caller
+from phi3_bento.caller import LOCAL_CALLER, Caller
 from phi3_bento.errors import InvalidApiKey, PermissionDenied
 
 BOOTSTRAP_CALLER = Caller(tenant="default", key_id="bootstrap")

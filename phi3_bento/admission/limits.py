@@ -12,7 +12,7 @@ from phi3_bento.admission.failover import Failover, Store, open_store
 from phi3_bento.admission.quota import Limit, limits_of, standing_of
 from phi3_bento.admission.standing import Standing
 from phi3_bento.admission.steady import steady_time
-from phi3_bento.core import Caller
+from phi3_bento.caller import Caller
 from phi3_bento.errors import RateLimited
 
 SLOTS = "concurrent_requests"

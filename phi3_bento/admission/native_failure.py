@@ -11,10 +11,10 @@ from phi3_bento.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
-    Phi3Error,
     Unavailable,
     UnsupportedMediaType,
 )
+from phi3_bento.phi3_error import Phi3Error
 
 
 def native_failure(status: int, body: bytes) -> Phi3Error:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from phi3_bento.admission.counters import Count
 from phi3_bento.admission.standing import Allowance, Standing, duration
-from phi3_bento.core import Caller
-from phi3_bento.errors import MAX_RETRY_AFTER_S, RateLimited
+from phi3_bento.caller import Caller
+from phi3_bento.errors import RateLimited
+from phi3_bento.phi3_error import MAX_RETRY_AFTER_S
 
 DAY_S = 24 * 60 * 60
 

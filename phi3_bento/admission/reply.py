@@ -8,8 +8,8 @@ from starlette.types import Message, Scope, Send
 
 from phi3_bento.admission.doorkeeper import Doorkeeper
 from phi3_bento.admission.native_failure import native_failure
-from phi3_bento.core import Call
-from phi3_bento.errors import Phi3Error, to_openai
+from phi3_bento.call import Call
+from phi3_bento.phi3_error import Phi3Error, to_openai
 
 FAILURE_KEY = "phi3.failure"
 """Where in the scope a native operation leaves its `Phi3Error`: BentoML would hide what it says."""

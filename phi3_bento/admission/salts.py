@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from phi3_bento.core import PrefixSalt
 from phi3_bento.engine.public_prompts import NO_PROMPTS, PublicPrompts
+from phi3_bento.prefix_salt import PrefixSalt
 from phi3_bento.secret import derive
 
 

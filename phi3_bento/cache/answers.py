@@ -3,12 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from phi3_bento.cache.base import StoreFailure
 from phi3_bento.cache.entry import Entry, Found, Tier
 from phi3_bento.cache.flight import Flight, Flights, Generate
+from phi3_bento.cache.plan import Kept, Plan
 from phi3_bento.cache.pledge import check_pledge, conflict, pledged_key
 from phi3_bento.cache.policy import (
     CACHED_OPERATIONS,
@@ -17,58 +17,18 @@ from phi3_bento.cache.policy import (
     key_of,
     read_directives,
     scope_of,
-    status_of,
     why_not_cached,
 )
 from phi3_bento.cache.replay import Recording, as_cached, pack, unpack
-from phi3_bento.cache.semantic.question import Question, question_of
+from phi3_bento.cache.semantic.question import question_of
 from phi3_bento.cache.semantic.search import NO_SEARCH, Search
 from phi3_bento.cache.semantic.tier import SemanticTier
 from phi3_bento.cache.tiers import Tiers
 from phi3_bento.cache.warm import WarmCache
-from phi3_bento.core import Call, Job, ModelCard, Operation, RequestRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How the cache takes part in one request."""
-
-    key: str
-    scope: str
-    identity: bytes
-    directives: Directives
-    is_idle: bool = False
-    question: Question | None = None
-    """Where an answer to another question that means the same will do."""
-    is_pledged: bool = False
-    """The key is an Idempotency-Key's: another request under it is an error."""
-
-    def allows(self, kept: "Kept") -> bool:
-        """It is as young as the request wants."""
-        most_s = self.directives.max_age_s
-        return most_s is None or kept.age_s <= most_s
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer that was kept."""
-
-    recording: Recording
-    tier: Tier
-    age_s: float
-    left_s: float
-    """Seconds for which it will still be given."""
-    saved_s: float
-    """Seconds that it took to make."""
-
-    def headers(self) -> dict[str, str]:
-        """RFC 9211 and RFC 9111."""
-        is_own = self.tier in (Tier.MEMORY, Tier.STORE)
-        detail = "" if is_own else f"; detail={self.tier}"
-        return {
-            "cache-status": status_of(f"hit; ttl={int(self.left_s)}{detail}"),
-            "age": str(int(self.age_s)),
-        }
+from phi3_bento.call import Call
+from phi3_bento.core import Job, Operation
+from phi3_bento.engine.state import ModelCard
+from phi3_bento.record import RequestRecord
 
 
 class AnswerCache:

@@ -7,10 +7,13 @@ from typing import Any
 
 import orjson
 
-from phi3_bento.cache.answers import AnswerCache, Kept, Plan
+from phi3_bento.cache.answers import AnswerCache
+from phi3_bento.cache.plan import Kept, Plan
 from phi3_bento.cache.policy import Directives, read_directives, why_not_cached
 from phi3_bento.cache.semantic.search import Search
-from phi3_bento.core import Call, ModelCard, Operation
+from phi3_bento.call import Call
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 
 
 class Decision(StrEnum):

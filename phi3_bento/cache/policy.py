@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from phi3_bento.core import ModelCard, Operation
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import InvalidRequest
 from phi3_bento.secret import derive
 

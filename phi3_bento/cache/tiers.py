@@ -4,14 +4,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from phi3_bento.cache.base import Store, StoreFailure, StoreSize
-from phi3_bento.cache.breaker import Breaker
 from phi3_bento.cache.entry import Entry, Found, TamperedEntry, Tier, unwrap, wrap
 from phi3_bento.cache.memory import MemoryCache
+from phi3_bento.cache.store_guard import StoreGuard
 
 logger = logging.getLogger("bentoml.phi3")
 
@@ -24,8 +23,6 @@ SIZE_LIMIT_S = 5.0
 CLOSE_LIMIT_S = 5.0
 MAX_WAITING_WRITES = 256
 MAX_WAITING_BYTES = 4 * 2**20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +59,8 @@ class Tiers:
         self._store = store
         self._secret = secret
         self._clock = clock
-        self._retry_s = retry_s
         self._on_alert = on_alert
-        self._breakers = {kind: Breaker(retry_s) for kind in ("read", "write")}
+        self._guard = StoreGuard(clock, retry_s, on_outage=self._alert)
         self._waiting: dict[str, _Write] = {}
         self._waiting_bytes = 0
         self._writer: asyncio.Task[None] | None = None
@@ -109,7 +105,7 @@ class Tiers:
     async def measure_store(self) -> StoreSize | None:
         """How much the store keeps; None: there is no store. Raises `StoreFailure`."""
         store = self._store
-        return None if store is None else await self._limited(store.size(), SIZE_LIMIT_S)
+        return None if store is None else await self._guard.wait(store.size(), SIZE_LIMIT_S)
 
     def put(self, key: str, entry: Entry, scope: str) -> None:
         """Keep `entry`: in memory at once, in the store soon. Raises nothing."""
@@ -133,7 +129,7 @@ class Tiers:
         if self._store is None or self._is_closed:
             return forgotten
         async with self._store_turn:  # after the write that is under way
-            stored = await self._limited(self._store.clear(scope), CLEAR_LIMIT_S)
+            stored = await self._guard.wait(self._store.clear(scope), CLEAR_LIMIT_S)
         return max(forgotten, stored)
 
     async def close(self) -> None:
@@ -157,7 +153,7 @@ class Tiers:
 
     async def _find_stored(self, key: str, store: Store, is_use: bool) -> Found | None:
         clears = self._clears
-        wrapped = await self._guarded("read", READ_LIMIT_S, lambda: store.get(key))
+        wrapped = await self._guard.ask("read", READ_LIMIT_S, lambda: store.get(key))
         now = self._clock()
         if key in self.memory or key in self._waiting:  # put meanwhile
             return self._find_here(key, now, is_use)
@@ -206,40 +202,11 @@ class Tiers:
         if write.entry is not None:
             ttl_s = write.entry.ttl_s - write.entry.age_s(self._clock())
             sealed = wrap(write.entry, write.scope, key, self._secret)
-        await self._guarded(
+        await self._guard.ask(
             "write",
             WRITE_LIMIT_S,
             lambda: store.put(key, sealed, ttl_s=ttl_s, scope=write.scope),
         )
-
-    async def _guarded(self, kind: str, limit_s: float, ask: Callable[[], Awaitable[T]]) -> T:
-        """What the store answers. Raises `StoreFailure`; also while the store rests."""
-        breaker = self._breakers[kind]
-        if not breaker.allows(self._clock()):
-            raise StoreFailure("it failed a moment ago")
-        try:
-            answer = await self._limited(ask(), limit_s)
-        except StoreFailure as error:
-            if breaker.fail(self._clock()):
-                logger.warning(
-                    "The cache's store failed a %s (%s). Answers are kept in memory; it is tried "
-                    "again every %g s.",
-                    kind,
-                    error,
-                    self._retry_s,
-                )
-                self._alert(f"{kind}_failed")
-            raise
-        if breaker.succeed():
-            logger.warning("The cache's store does a %s again.", kind)
-        return answer
-
-    async def _limited(self, answer: Awaitable[T], limit_s: float) -> T:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await answer
-        except TimeoutError as error:
-            raise StoreFailure(f"no answer in {limit_s:g} s") from error
 
     def _forget_waiting(self, key: str) -> None:
         write = self._waiting.pop(key, None)

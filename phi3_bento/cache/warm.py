@@ -9,7 +9,7 @@ from phi3_bento.cache.entry import Entry, Found, Tier
 from phi3_bento.cache.pack import read_pack
 from phi3_bento.cache.pack_format import name_of
 from phi3_bento.cache.replay import pack
-from phi3_bento.core import ModelCard
+from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import StartFailure
 
 logger = logging.getLogger("bentoml.phi3")

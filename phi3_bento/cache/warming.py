@@ -18,7 +18,8 @@ import orjson
 from phi3_bento.cache.policy import Directives, why_not_cached
 from phi3_bento.cache.service_client import ServiceClient, message_of
 from phi3_bento.core import Operation
-from phi3_bento.errors import MAX_RETRY_AFTER_S, StartFailure
+from phi3_bento.errors import StartFailure
+from phi3_bento.phi3_error import MAX_RETRY_AFTER_S
 
 CHAT_PATH, COMPLETION_PATH = "/v1/chat/completions", "/v1/completions"
 ANSWER_LIMIT_S = 660.0

@@ -7,7 +7,8 @@ parameters or chunks.
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
-from phi3_bento.core import Health, Job, ModelCard, Operation
+from phi3_bento.core import Job, Operation
+from phi3_bento.engine.state import Health, ModelCard
 
 
 class Engine(Protocol):

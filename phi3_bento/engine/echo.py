@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State, Step
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.assembly import assemble
+from phi3_bento.engine.state import Health, ModelCard, State, Step
 from phi3_bento.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, Unavailable
 
 PHI3_SPECIAL_TOKENS = (

@@ -4,13 +4,8 @@ from http import HTTPStatus
 
 from pydantic import ValidationError
 
-from phi3_bento.errors import (
-    ContextLengthExceeded,
-    EngineFailure,
-    InvalidRequest,
-    Phi3Error,
-    Unavailable,
-)
+from phi3_bento.errors import ContextLengthExceeded, EngineFailure, InvalidRequest, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 
 _CONTEXT_WORDS = ("maximum context length", "context length (")
 

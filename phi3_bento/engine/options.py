@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi3_bento.core import Step
+from phi3_bento.engine.state import Step
 
 _EXECUTOR = "phi3_bento.engine.vllm_executor.InProcessExecutor"
 

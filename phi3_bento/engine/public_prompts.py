@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from phi3_bento.core import Operation, PrefixSalt, whole
+from phi3_bento.core import Operation, whole
 from phi3_bento.engine.base import Engine
 from phi3_bento.errors import StartFailure
+from phi3_bento.prefix_salt import PrefixSalt
 
 logger = logging.getLogger("bentoml.phi3")
 

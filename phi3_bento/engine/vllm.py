@@ -6,32 +6,28 @@ This file and the other `vllm_….py` alone import vllm, and change when it chan
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import State as StarletteState
 from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
-from vllm.entrypoints.openai.chat_completion import protocol as chat
-from vllm.entrypoints.openai.completion import protocol as completion
-from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
-from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeRequest
 from vllm.exceptions import VLLMError
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from phi3_bento.core import Health, Job, ModelCard, Operation, State
-from phi3_bento.engine.assembly import assemble
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.counting import Payload, count
-from phi3_bento.engine.failures import failure_from_status, failure_from_validation
+from phi3_bento.engine.failures import failure_from_validation
 from phi3_bento.engine.options import VllmOptions
 from phi3_bento.engine.progress import Progress
+from phi3_bento.engine.state import Health, ModelCard, State
+from phi3_bento.engine.vllm_failures import ended, failure_from, failure_from_response
 from phi3_bento.engine.vllm_processes import (
     kill,
     kill_starting,
@@ -39,19 +35,11 @@ from phi3_bento.engine.vllm_processes import (
     special_tokens,
     start_processes,
 )
+from phi3_bento.engine.vllm_protocol import REQUESTS, assembler
 from phi3_bento.engine.vllm_watch import StepClock, adopt_vllm_logs, times_of_this_task
-from phi3_bento.errors import ModelNotFound, Phi3Error, StartFailure, Unavailable
+from phi3_bento.errors import ModelNotFound, StartFailure, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 
-_REQUESTS: dict[Operation, TypeAdapter[Any]] = {
-    Operation.CHAT: TypeAdapter(chat.ChatCompletionRequest),
-    Operation.COMPLETION: TypeAdapter(completion.CompletionRequest),
-    Operation.TOKENIZE: TypeAdapter(TokenizeRequest),
-    Operation.DETOKENIZE: TypeAdapter(DetokenizeRequest),
-}
-_ANSWERS: dict[Operation, type[BaseModel]] = {
-    Operation.CHAT: chat.ChatCompletionResponse,
-    Operation.COMPLETION: completion.CompletionResponse,
-}
 _SIGN_OF_LIFE = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
 _DOUBT_S = 5.0
 _FAIL_LIMIT_S = 1.5
@@ -88,11 +76,11 @@ class VllmEngine:
 
     def parse(self, operation: Operation, body: Mapping[str, Any], request_id: str) -> Job:
         try:
-            request = _REQUESTS[operation].validate_python(dict(body))
+            request = REQUESTS[operation].validate_python(dict(body))
         except ValidationError as error:
             raise failure_from_validation(error) from None
         except (VLLMError, ValueError, TypeError) as error:
-            raise _failure_from(error) from None
+            raise failure_from(error) from None
         if request.model is not None and request.model != self._card.name:
             raise ModelNotFound(request.model, self._card.name)
         if hasattr(request, "request_id"):
@@ -102,7 +90,7 @@ class VllmEngine:
         payload = Payload.of(request, stream=stream)
         if stream:
             request.stream_options = StreamOptions(include_usage=True, continuous_usage_stats=True)
-        return Job(operation, request_id, payload, stream, assemble=_assembler(operation))
+        return Job(operation, request_id, payload, stream, assemble=assembler(operation))
 
     async def run(self, job: Job) -> AsyncGenerator[bytes, None]:
         if self._closed:
@@ -113,9 +101,9 @@ class VllmEngine:
                 async for piece in pieces:
                     yield piece
         except Phi3Error as error:
-            raise (_ended() if self._engine.errored else error) from None
+            raise (ended() if self._engine.errored else error) from None
         except Exception as error:
-            raise _failure_from(error) from error
+            raise failure_from(error) from error
         finally:
             self._leave()
 
@@ -178,7 +166,7 @@ class VllmEngine:
         times_of_this_task.set(job.times)
         answer = await self._call(job)
         if isinstance(answer, ErrorResponse):
-            raise _failure_from_response(answer)
+            raise failure_from_response(answer)
         if isinstance(answer, BaseModel):
             if usage := getattr(answer, "usage", None):
                 count(usage.model_dump(), job.tokens)
@@ -188,7 +176,7 @@ class VllmEngine:
             async for event in events:
                 data = event.removeprefix(_EVENT_PREFIX).rstrip()
                 if data.startswith('{"error"'):
-                    raise _failure_from_response(ErrorResponse.model_validate_json(data))
+                    raise failure_from_response(ErrorResponse.model_validate_json(data))
                 if data != _END_OF_STREAM and (chunk := job.payload.chunk(data, job.tokens)):
                     yield chunk
 
@@ -237,28 +225,3 @@ async def start_vllm(options: VllmOptions) -> VllmEngine:
         engine.shutdown()
         raise StartFailure(f"vLLM's serving layer could not start: {error}") from error
     return VllmEngine(engine, serving, options, clock)
-
-
-def _assembler(operation: Operation) -> Callable[[Sequence[bytes]], bytes] | None:
-    answer = _ANSWERS.get(operation)
-    return None if answer is None else partial(_whole, answer)
-
-
-def _whole(answer: type[BaseModel], chunks: Sequence[bytes]) -> bytes:
-    return answer.model_validate(assemble(chunks)).model_dump_json().encode()
-
-
-def _failure_from(error: Exception) -> Phi3Error:
-    """vLLM's own translation of its exceptions to a status, made one of our errors."""
-    if isinstance(error, EngineDeadError):
-        return _ended()
-    return _failure_from_response(create_error_response(error))
-
-
-def _ended() -> Unavailable:
-    return Unavailable("The engine has ended; the service starts it again.", retry_after_s=10)
-
-
-def _failure_from_response(response: ErrorResponse) -> Phi3Error:
-    error = response.error
-    return failure_from_status(error.code, error.message, error.param)

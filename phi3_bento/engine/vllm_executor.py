@@ -16,7 +16,7 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 from vllm.v1.core import kv_cache_utils
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from phi3_bento.core import PrefixSalt
+from phi3_bento.prefix_salt import PrefixSalt
 
 _NAME = "cache_salt"
 """What vLLM calls the salt among a block's extra keys."""

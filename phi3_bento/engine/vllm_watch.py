@@ -9,8 +9,9 @@ from typing import Any
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from phi3_bento.core import EngineTimes, Step
+from phi3_bento.core import EngineTimes
 from phi3_bento.engine.progress import Progress
+from phi3_bento.engine.state import Step
 
 
 def adopt_vllm_logs() -> None:

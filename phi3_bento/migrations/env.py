@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from phi3_bento.database import metadata
+from phi3_bento.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from phi3_bento.knobs.defaults import PACKED_MODEL
 from phi3_bento.models.source import find_directory
-from phi3_bento.settings import PACKED_MODEL, load_settings
+from phi3_bento.settings import load_settings
 
 if TYPE_CHECKING:
     from phi3_bento.models.quality import Quality

@@ -9,8 +9,8 @@ from typing import Any
 
 from phi3_bento.engine.budget import ModelShape
 from phi3_bento.errors import StartFailure
+from phi3_bento.knobs.defaults import DEMO_MODEL
 from phi3_bento.models.checkpoint import SYNTHETIC_MARK, read_config, read_entries, read_shape
-from phi3_bento.settings import DEMO_MODEL
 
 SYNTHETIC_PREFIX = "synthetic:"
 SYNTHETIC_SHAPE = "phi-3-mini"

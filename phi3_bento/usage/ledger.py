@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from phi3_bento.core import RequestRecord
-from phi3_bento.database import DATABASE_ERRORS, insert_missing, usage
+from phi3_bento.database import DATABASE_ERRORS
 from phi3_bento.errors import LedgerUnavailable
+from phi3_bento.record import RequestRecord
+from phi3_bento.tables import insert_missing, usage
 from phi3_bento.usage.journal import Journal, Row
 
 logger = logging.getLogger("bentoml.phi3")

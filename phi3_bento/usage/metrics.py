@@ -4,25 +4,22 @@ BentoML merges the values of all worker processes, so gauges say how (`multiproc
 `tally.py` counts what happened to requests, `watch.py` says how things stand.
 """
 
-from collections.abc import Sequence
-
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from phi3_bento import __version__
 from phi3_bento.usage.batch_histogram import (
     LAG_BUCKETS_S,
-    LATENCY_BUCKETS_S,
     OBJECTIVE_BUCKETS_S,
     STAGE_BUCKETS_S,
-    BatchHistogram,
 )
+from phi3_bento.usage.families import Families
 
 
-class Metrics:
+class Metrics(Families):
     """The service's metric families."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._registry = registry
+        super().__init__(registry)
         self._declare_requests()
         self._declare_parts_of_requests()
         self._declare_http()
@@ -249,14 +246,3 @@ class Metrics:
     def name_build(self, model: str, vllm: str | None = None) -> None:
         """Say which version serves which model."""
         self.build.labels(version=__version__, model=model, vllm=vllm or "none").set(1)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self._registry)
-
-    def _gauge(self, name: str, meaning: str, *labels: str, mode: str = "livemax") -> Gauge:
-        return Gauge(name, meaning, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
-
-    def _histogram(
-        self, name: str, meaning: str, *labels: str, buckets: Sequence[float] = LATENCY_BUCKETS_S
-    ) -> BatchHistogram:
-        return BatchHistogram(name, meaning, labels, buckets=buckets, registry=self._registry)

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, String, case, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from phi3_bento.database import usage
 from phi3_bento.errors import InvalidRequest
+from phi3_bento.tables import usage
 
 OK = "ok"
 

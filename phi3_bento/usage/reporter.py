@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phi3_bento.core import Exchange, RequestRecord
+from phi3_bento.call import Exchange
+from phi3_bento.record import RequestRecord
 
 logger = logging.getLogger("bentoml.phi3")
 

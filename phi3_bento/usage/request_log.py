@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from phi3_bento.core import Exchange, Fault, RequestRecord
+from phi3_bento.call import Exchange
+from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.log import Format, iso_time
 from phi3_bento.usage.reporter import Batch
 

@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from phi3_bento.core import Exchange, Fault, RequestRecord
+from phi3_bento.call import Exchange
+from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.batch_histogram import BatchHistogram
 from phi3_bento.usage.metrics import Metrics
 from phi3_bento.usage.reporter import Batch

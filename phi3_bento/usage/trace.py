@@ -17,7 +17,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from phi3_bento import __version__
-from phi3_bento.core import Call, Exchange, Fault, Operation, RequestRecord
+from phi3_bento.call import Call, Exchange
+from phi3_bento.core import Operation
+from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.trace_context import TraceContext, new_span_id
 from phi3_bento.usage.reporter import Batch
 

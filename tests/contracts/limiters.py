@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from phi3_bento.admission.limits import Lease, Limiter
-from phi3_bento.core import Caller, Quota
+from phi3_bento.caller import Caller, Quota
 from phi3_bento.errors import RateLimited
 
 Make = Callable[..., Limiter]

@@ -10,12 +10,14 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from phi3_bento.core import Operation, State, whole
+from phi3_bento.core import Operation, whole
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.decision import DecisionReader
 from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.engine.state import State
 from phi3_bento.engine_choice import start_engine
-from phi3_bento.errors import InvalidRequest, ModelNotFound, Phi3Error, Unavailable
+from phi3_bento.errors import InvalidRequest, ModelNotFound, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

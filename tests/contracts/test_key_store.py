@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from phi3_bento.admission import key_store
 from phi3_bento.admission.key_store import KeyStatus, KeyStore, KeyTerms, StoredKey
 from phi3_bento.admission.keys import digest_of, key_id_of
-from phi3_bento.core import Caller, Quota, Scope
-from phi3_bento.database import keys, open_database, tenants, upgrade
+from phi3_bento.caller import Caller, Quota, Scope
+from phi3_bento.database import open_database, upgrade
 from phi3_bento.errors import InvalidRequest, NotFound
+from phi3_bento.tables import keys, tenants
 from tests.servers import new_database
 
 SECRET = b"the deployment's secret"

@@ -11,9 +11,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from phi3_bento.core import Caller, Operation, RequestRecord, TokenCount
-from phi3_bento.database import open_database, upgrade, usage
+from phi3_bento.caller import Caller
+from phi3_bento.core import Operation, TokenCount
+from phi3_bento.database import open_database, upgrade
 from phi3_bento.errors import Unavailable
+from phi3_bento.record import RequestRecord
+from phi3_bento.tables import usage
 from phi3_bento.usage.journal import Journal
 from phi3_bento.usage.ledger import Ledger
 from phi3_bento.usage.report import Grouping, summarise

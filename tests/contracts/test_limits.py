@@ -12,7 +12,7 @@ from redis import Redis
 
 from phi3_bento.admission.failover import open_store
 from phi3_bento.admission.limits import Lease, Limiter
-from phi3_bento.core import Caller, Quota
+from phi3_bento.caller import Caller, Quota
 from phi3_bento.errors import RateLimited
 from tests.contracts.limiters import (
     Make,

@@ -6,14 +6,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.api.test_access import run_keys
-from tests.support import Service, running, serve_command, wait_for_async
+from tests.engine.guarded import Guarded
+from tests.support import running, serve_command, wait_for_async
 
 pytestmark = pytest.mark.engine
 
@@ -22,30 +22,6 @@ CHAT = "/v1/chat/completions"
 
 
 PUBLIC_PROMPT = "You sort support mail into kinds, and answer with one word. " * 6
-
-
-@dataclass
-class Guarded:
-    """A service that works on one sequence at a time, and its keys."""
-
-    service: Service
-    keys: dict[str, str]
-
-    def client(self, key: str) -> httpx.Client:
-        headers = {"authorization": f"Bearer {self.keys[key]}"}
-        return httpx.Client(base_url=self.service.url, headers=headers, timeout=120)
-
-    def async_client(self, key: str) -> httpx.AsyncClient:
-        headers = {"authorization": f"Bearer {self.keys[key]}"}
-        return httpx.AsyncClient(base_url=self.service.url, headers=headers, timeout=120)
-
-    def row(self, request_id: str) -> dict[str, Any]:
-        """The one row of a request in the ledger."""
-        with closing(sqlite3.connect(self.service.data_dir / "phi3.db")) as connection:
-            connection.row_factory = sqlite3.Row
-            query = "SELECT * FROM usage WHERE request_id = ?"
-            (row,) = connection.execute(query, [request_id]).fetchall()
-        return dict(row)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from phi3_bento.core import LOCAL_CALLER, Call, Caller, Operation
-from phi3_bento.database import usage
+from phi3_bento.call import Call
+from phi3_bento.caller import LOCAL_CALLER, Caller
+from phi3_bento.core import Operation
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.parts import Parts
 from phi3_bento.pipeline import Pipeline
+from phi3_bento.tables import usage
 from phi3_bento.usage.metrics import Metrics
 from phi3_bento.usage.reporter import Batch
 from phi3_bento.usage.tally import Tally

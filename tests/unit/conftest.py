@@ -1,4 +1,4 @@
-"""Parts over an own database, and how hypothesis runs: always the same examples, no clock."""
+"""What many tests begin with, and how hypothesis runs: always the same examples, no clock."""
 
 import asyncio
 import shutil
@@ -13,6 +13,8 @@ from phi3_bento.database import open_database, upgrade
 from phi3_bento.parts import Parts, build_parts
 from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import Metrics
+from tests.unit.bench import Bench, MakeParts
+from tests.unit.clients import Client
 
 settings.register_profile("unit", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("unit")
@@ -47,3 +49,13 @@ async def parts(tmp_path: Path, empty_database: Path) -> AsyncIterator[Callable[
     yield make
     for each in made:
         await each.close()
+
+
+@pytest.fixture
+async def bench(parts: MakeParts) -> Bench:
+    return Bench(parts).opened()
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()

@@ -9,15 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phi3_bento import errors
-from phi3_bento.errors import (
-    InvalidApiKey,
-    InvalidRequest,
-    ModelNotFound,
-    Phi3Error,
-    Unavailable,
-    to_openai,
-)
+from phi3_bento import errors, phi3_error
+from phi3_bento.errors import InvalidApiKey, InvalidRequest, ModelNotFound, Unavailable
+from phi3_bento.phi3_error import Phi3Error, to_openai
 
 
 def tree(base: type[Phi3Error] = Phi3Error) -> Iterator[type[Phi3Error]]:
@@ -26,7 +20,8 @@ def tree(base: type[Phi3Error] = Phi3Error) -> Iterator[type[Phi3Error]]:
         yield from tree(child)
 
 
-OURS = sorted({error for error in tree() if error.__module__ == errors.__name__}, key=str)
+MODULES = (phi3_error.__name__, errors.__name__)
+OURS = sorted({error for error in tree() if error.__module__ in MODULES}, key=str)
 SENT = [error for error in OURS if error not in (errors.StartFailure, ModelNotFound)]
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from phi3_bento.core import Call, Caller, Operation, Quota
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller, Quota
+from phi3_bento.core import Operation
 from phi3_bento.errors import EngineFailure, InvalidRequest, KeyReused, RateLimited
 from tests.unit.bench import CHAT, STREAM, Bench, MakeParts
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from phi3_bento import keeper
-from phi3_bento.core import Health, State
 from phi3_bento.engine.base import Engine
 from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.engine.state import Health, State
 from phi3_bento.errors import StartFailure, Unavailable
 from phi3_bento.keeper import EngineKeeper, Restarts
 from tests.unit.bench import CHAT, Bench, MakeParts

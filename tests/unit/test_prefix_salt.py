@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi3_bento.core import PrefixSalt
+from phi3_bento.prefix_salt import PrefixSalt
 
 tokens = st.lists(st.integers(0, 200_000), max_size=200)
 

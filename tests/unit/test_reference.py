@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from phi3_bento import errors
 from phi3_bento.cli import cli
 from phi3_bento.command_reference import command_page
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.reference import stale_pages, write_pages
 from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import Metrics
@@ -64,8 +65,8 @@ def test_every_error_that_is_sent_is_on_the_page(pages: dict[str, str]) -> None:
         error
         for error in vars(errors).values()
         if isinstance(error, type)
-        and issubclass(error, errors.Phi3Error)
-        and error not in (errors.Phi3Error, errors.StartFailure)
+        and issubclass(error, Phi3Error)
+        and error not in (Phi3Error, errors.StartFailure)
     ]
     assert len(sent) > 10
     for error in sent:

@@ -8,59 +8,18 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from phi3_bento.core import LOCAL_CALLER, Call, whole
-from phi3_bento.errors import EngineFailure, InvalidApiKey, Phi3Error, Unavailable
+from phi3_bento.call import Call
+from phi3_bento.caller import LOCAL_CALLER
+from phi3_bento.core import whole
+from phi3_bento.errors import EngineFailure, InvalidApiKey, Unavailable
+from phi3_bento.phi3_error import Phi3Error
 from phi3_bento.responses import (
     AnswerResponse,
-    ClientGone,
     error_response,
-    run_while_connected,
 )
+from tests.unit.clients import Client, assert_nothing_goes_on
 
 CALL = Call(LOCAL_CALLER, "test", timings={"auth": 0.002})
-
-
-class Client:
-    """The client's end of a connection: what it gets, and when it hangs up."""
-
-    def __init__(self) -> None:
-        self.gone = asyncio.Event()
-        self.messages: list[Message] = []
-
-    async def receive(self) -> Message:
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        self.messages.append(message)
-        await asyncio.sleep(0)
-
-    @property
-    def status(self) -> int:
-        return int(self.messages[0]["status"])
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.messages[0]["headers"]}
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.messages[1:])
-
-    @property
-    def is_complete(self) -> bool:
-        return not self.messages[-1].get("more_body", False)
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client()
-
-
-async def assert_nothing_goes_on() -> None:
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def answering(*items: bytes | Exception) -> AsyncGenerator[bytes, None]:
@@ -73,77 +32,6 @@ async def answering(*items: bytes | Exception) -> AsyncGenerator[bytes, None]:
 async def send(client: Client, *items: bytes | Exception, stream: bool) -> None:
     response = AnswerResponse(answering(*items), call=CALL, stream=stream, keep_alive_s=30)
     await response({"type": "http"}, client.receive, client.send)
-
-
-async def test_work_that_ends_gives_its_result_and_the_watch_ends(client: Client) -> None:
-    async def work() -> str:
-        await asyncio.sleep(0)
-        return "done"
-
-    assert await run_while_connected(client.receive, work()) == "done"
-    await assert_nothing_goes_on()
-
-
-async def test_a_failure_of_the_work_is_passed_on_and_the_watch_ends(client: Client) -> None:
-    async def work() -> None:
-        raise EngineFailure("It broke.")
-
-    with pytest.raises(EngineFailure):
-        await run_while_connected(client.receive, work())
-    await assert_nothing_goes_on()
-
-
-@pytest.mark.parametrize("last_words", [None, EngineFailure("It broke while it was stopped.")])
-async def test_a_hang_up_cancels_the_work_before_it_is_told(
-    client: Client, last_words: Exception | None
-) -> None:
-    ends: list[str] = []
-
-    async def work() -> None:
-        try:
-            client.gone.set()
-            await asyncio.sleep(60)
-        finally:
-            ends.append("stopped")
-            if last_words:
-                raise last_words
-
-    with pytest.raises(ClientGone):
-        await run_while_connected(client.receive, work())
-    assert ends == ["stopped"]
-    await assert_nothing_goes_on()
-
-
-async def test_who_is_cancelled_cancels_the_work(client: Client) -> None:
-    ends: list[str] = []
-
-    async def work() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ends.append("stopped")
-
-    task = asyncio.create_task(run_while_connected(client.receive, work()))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ends == ["stopped"]
-    await assert_nothing_goes_on()
-
-
-async def test_what_is_left_of_the_body_does_not_look_like_a_hang_up() -> None:
-    messages: list[Message] = [{"type": "http.request", "body": b""}]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else await asyncio.Future()
-
-    async def work() -> str:
-        await asyncio.sleep(0.01)
-        return "done"
-
-    assert await run_while_connected(receive, work()) == "done"
 
 
 async def test_a_whole_answer_has_its_length_and_timings(client: Client) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from phi3_bento.core import Call, Caller, Job, Operation, Quota, whole
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller, Quota
+from phi3_bento.core import Job, Operation, whole
 from phi3_bento.engine.echo import EchoEngine
 from phi3_bento.errors import EngineFailure, NotCached, RateLimited
 from tests.support import wait_for_async

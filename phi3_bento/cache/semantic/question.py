@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi3_bento.cache.policy import identity_of, key_of
-from phi3_bento.core import ModelCard, Operation
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 
 NOT_SHARED = frozenset({"logprobs", "logprob_token_ids", "top_logprobs", "tools", "functions"})
 """Fields whose answers are about the very words of the question."""

@@ -4,7 +4,8 @@ import pytest
 
 from phi3_bento.admission.backlog import Backlog, Place
 from phi3_bento.admission.deadline import Room, SpeedMeter, Work
-from phi3_bento.core import Step, TokenCount
+from phi3_bento.core import TokenCount
+from phi3_bento.engine.state import Step
 from phi3_bento.errors import Unavailable
 
 STEP_S = 0.1

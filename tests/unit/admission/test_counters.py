@@ -8,7 +8,7 @@ import pytest
 
 from phi3_bento.admission.counters import MemoryCounters
 from phi3_bento.admission.limits import Limiter
-from phi3_bento.core import Caller, Quota
+from phi3_bento.caller import Caller, Quota
 from phi3_bento.errors import RateLimited
 
 DAY_S = 86_400.0

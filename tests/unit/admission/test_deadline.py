@@ -13,7 +13,7 @@ from phi3_bento.admission.deadline import (
     Work,
     predict_first_token_s,
 )
-from phi3_bento.core import Step
+from phi3_bento.engine.state import Step
 
 SPEED = Speed(step_s=0.08, prefill_s=0.005, decode_s=0.002)
 ROOM = Room(sequences=4, kv_tokens=1000, chunk_tokens=100)

@@ -1,98 +1,28 @@
-"""The door names, guards and limits every request, and speaks OpenAI's language of errors."""
+"""Nobody without a key comes in, and no body that is too large."""
 
 import asyncio
-import json
-import re
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from phi3_bento.admission.door import Door, Hooks, current_call, logged_call
-from phi3_bento.admission.doorkeeper import OPEN_PATHS, Doorkeeper
-from phi3_bento.admission.key_store import KeyStore
-from phi3_bento.admission.keyring import Keyring
-from phi3_bento.admission.limits import Limiter
-from phi3_bento.admission.reply import FAILURE_KEY
-from phi3_bento.admission.throttle import AttemptThrottle
-from phi3_bento.core import Exchange
-from phi3_bento.database import metadata, open_database
-from phi3_bento.errors import EngineFailure, PermissionDenied, Phi3Error, Unavailable
-
-KEY = "a-key-of-sixteen-characters"
-NATIVE = "/classify"
-LIMIT = 1000
-GENERATED = re.compile(r"[0-9a-f]{32}")
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-def answering(status: int = 200, body: bytes = b"{}", chunk: int = 10**6) -> App:
-    """An app that reads the whole request and answers in chunks."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        headers = [(b"content-type", b"application/json"), (b"x-own", b"kept")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for start in range(0, len(body), chunk):
-            part = body[start : start + chunk]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    return app
-
-
-async def request(
-    app: ASGIApp,
-    path: str = "/v1/models",
-    *,
-    key: str | None = KEY,
-    address: str = "127.0.0.1",
-    content: bytes | AsyncIterator[bytes] = b"",
-    headers: dict[str, str] | list[tuple[bytes, bytes]] | None = None,
-) -> httpx.Response:
-    """What the door around `app` answers on `address`."""
-    async with doorkeeper(key) as keeper:
-        door = Door(app, doorkeeper=keeper, max_body_bytes=LIMIT, native_paths=[NATIVE])
-        transport = httpx.ASGITransport(app=door)
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://{address}") as client:
-            client.headers["content-type"] = "application/json"
-            return await client.post(path, content=content, headers=headers)
-
-
-@asynccontextmanager
-async def doorkeeper(key: str | None) -> AsyncIterator[Doorkeeper]:
-    """Knows `key` and no other; with None there is no key at all."""
-    with tempfile.TemporaryDirectory() as directory:
-        database = open_database(f"sqlite:///{directory}/phi3.db")
-        try:
-            async with database.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-            yield Doorkeeper(
-                Keyring(KeyStore(database, b"secret"), b"secret", api_key=key),
-                limiter=Limiter.from_url("memory://"),
-                throttle=AttemptThrottle(),
-                open_metrics=False,
-            )
-        finally:
-            await database.dispose()
-
-
-def bearer(key: str = KEY) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"}
-
-
-def error_of(response: httpx.Response) -> dict[str, Any]:
-    error: dict[str, Any] = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
+from phi3_bento.admission.door import Door, Hooks, logged_call
+from phi3_bento.admission.doorkeeper import OPEN_PATHS
+from phi3_bento.call import Exchange
+from phi3_bento.errors import EngineFailure
+from tests.unit.admission.doors import (
+    GENERATED,
+    KEY,
+    LIMIT,
+    NATIVE,
+    answering,
+    bearer,
+    doorkeeper,
+    error_of,
+    request,
+)
 
 
 async def test_a_wrong_key_gets_401_that_says_how_to_authenticate() -> None:
@@ -185,60 +115,6 @@ async def test_an_address_that_guesses_keys_must_wait_and_a_valid_key_passes_nev
             assert (await client.get("/")).status_code == 401
 
 
-@pytest.mark.parametrize("slo", ["0", "-1", "1.5", "soon", "600001", "9" * 50, "٣"])
-async def test_a_deadline_that_is_no_number_of_milliseconds_is_refused(slo: str) -> None:
-    headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"x-slo-ttft-ms", slo.encode())]
-    response = await request(answering(), headers=headers)
-    assert (response.status_code, error_of(response)["param"]) == (400, "x-slo-ttft-ms")
-
-
-@pytest.mark.parametrize("priority", ["high", "IDLE", "", "-1", "idle, high"])
-async def test_a_priority_can_only_be_lowered(priority: str) -> None:
-    headers = {"authorization": f"Bearer {KEY}", "x-priority": priority}
-    response = await request(answering(), headers=headers)
-    assert (response.status_code, error_of(response)["param"]) == (400, "x-priority")
-
-
-@pytest.mark.parametrize(("headers", "is_idle"), [({"x-priority": "idle"}, True), ({}, False)])
-async def test_a_request_may_want_to_go_last(headers: dict[str, str], is_idle: bool) -> None:
-    seen: list[bool] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(current_call().is_idle)
-        await answering()(scope, receive, send)
-
-    await request(app, headers={"authorization": f"Bearer {KEY}", **headers})
-    assert seen == [is_idle]
-
-
-@pytest.mark.parametrize("given_id", ["a", "req_1.2:3-4", "x" * 128])
-async def test_a_plain_request_id_is_kept(given_id: str) -> None:
-    seen: list[str] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(current_call().request_id)
-        await answering()(scope, receive, send)
-
-    response = await request(app, headers={**bearer(), "x-request-id": given_id})
-    assert response.headers["x-request-id"] == given_id
-    assert seen == [given_id]
-
-
-@given(given_id=st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=140))
-@example(given_id="x" * 128)
-@example(given_id="x" * 129)
-@example(given_id="valid-1\n")
-def test_a_request_id_is_kept_if_it_is_short_and_plain_and_replaced_otherwise(
-    given_id: str,
-) -> None:
-    headers = {**bearer(), "x-request-id": given_id}
-    answered = asyncio.run(request(answering(), headers=headers)).headers["x-request-id"]
-    if 0 < len(given_id) <= 128 and all(char.isalnum() or char in "._:-" for char in given_id):
-        assert answered == given_id
-    else:
-        assert GENERATED.fullmatch(answered)
-
-
 async def test_a_body_up_to_the_limit_is_read() -> None:
     response = await request(answering(), content=b"x" * LIMIT, headers=bearer())
     assert response.status_code == 200
@@ -303,139 +179,6 @@ async def test_the_lifespan_goes_through_and_a_websocket_does_not() -> None:
 
 async def _unused(*_: Any) -> Any:
     raise AssertionError("nothing is received or sent")
-
-
-DETAIL = {"error": "1 validation error", "detail": [{"loc": ["items", 0], "msg": "too long"}]}
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "message", "param", "code"),
-    [
-        (400, DETAIL, "items.0: too long", "items.0", None),
-        (400, [{"error": "Invalid JSON"}], "Invalid JSON", None, None),
-        (400, {"error": "no detail", "detail": []}, "no detail", None, None),
-        (400, {"detail": [{"loc": [], "msg": "bad"}]}, "bad", None, None),
-        (404, {"error": "nothing here"}, "nothing here", None, "not_found"),
-        (415, [{"error": "send JSON"}], "send JSON", None, "unsupported_media_type"),
-        (405, b"Method Not Allowed", "Method Not Allowed", None, "method_not_allowed"),
-    ],
-)
-async def test_an_error_of_bentoml_is_said_in_openai_s_form(
-    status: int, body: Any, message: str, param: str | None, code: str | None
-) -> None:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response = await request(answering(status, raw, chunk=7), NATIVE, headers=bearer())
-    assert response.status_code == status
-    assert error_of(response) == {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": param,
-        "code": code,
-    }
-    assert int(response.headers["content-length"]) == len(response.content)
-
-
-@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed")])
-async def test_a_wrong_path_or_method_anywhere_is_told_in_openai_s_form(
-    status: int, code: str
-) -> None:
-    """BentoML answers what is beside our routes and its operations, and that in plain text."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/plain; charset=utf-8")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"No"})
-
-    response = await request(app, "/livez")
-    assert (response.status_code, error_of(response)["code"]) == (status, code)
-
-
-async def test_a_native_body_that_turns_out_too_large_is_no_failure_of_the_service() -> None:
-    """BentoML takes whatever comes up while it reads a body for a failure of its own."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await answering()(scope, receive, send)
-        except Phi3Error:
-            await answering(500)(scope, _emptied, send)
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            yield b"x" * LIMIT
-
-    response = await request(app, NATIVE, content=chunks(), headers=bearer())
-    assert (response.status_code, error_of(response)["code"]) == (413, "request_too_large")
-
-
-async def _emptied() -> Any:
-    return {"type": "http.request", "body": b""}
-
-
-async def test_what_broke_inside_is_not_told() -> None:
-    body = b'{"error": "Traceback: secret"}'
-    response = await request(answering(500, body), NATIVE, headers=bearer())
-    assert (response.status_code, error_of(response)["code"]) == (500, "engine_failure")
-    assert "secret" not in response.text
-
-
-async def test_a_full_queue_of_bentoml_stays_503_and_says_when_to_come_back() -> None:
-    """Its dispatcher refuses batched requests that would be late."""
-    response = await request(answering(503, b"{}"), NATIVE, headers=bearer())
-    assert (response.status_code, error_of(response)["code"]) == (503, "service_unavailable")
-    assert int(response.headers["retry-after"]) >= 1
-
-
-async def test_a_timeout_of_bentoml_stays_504() -> None:
-    response = await request(answering(504, b"{}"), NATIVE, headers=bearer())
-    assert (response.status_code, error_of(response)["code"]) == (504, "deadline_exceeded")
-
-
-@pytest.mark.parametrize(
-    "failure", [Unavailable("The engine starts.", retry_after_s=5), PermissionDenied("Not you.")]
-)
-async def test_a_failure_that_a_native_operation_left_behind_is_told_as_it_is(
-    failure: Phi3Error,
-) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[FAILURE_KEY] = failure
-        await answering(failure.status, b'{"error": "An unexpected error"}')(scope, receive, send)
-
-    response = await request(app, NATIVE, headers=bearer())
-    assert (response.status_code, error_of(response)["message"]) == (
-        failure.status,
-        failure.message,
-    )
-    assert failure.headers.items() <= dict(response.headers).items()
-
-
-async def test_answers_that_are_no_errors_and_paths_that_are_not_native_stay_as_they_are() -> None:
-    good = await request(answering(200, b"[1, 2]", chunk=2), NATIVE, headers=bearer())
-    other = await request(answering(400, b"[1, 2]"), "/v1/models", headers=bearer())
-    assert (good.status_code, good.content, good.headers["x-own"]) == (200, b"[1, 2]", "kept")
-    assert (other.status_code, other.content, other.headers["x-own"]) == (400, b"[1, 2]", "kept")
-
-
-json_bodies = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner)
-        | st.fixed_dictionaries({}, optional={"error": inner, "detail": inner, "loc": inner})
-    ),
-    max_leaves=6,
-).map(lambda document: json.dumps(document).encode())
-
-
-@given(status=st.integers(400, 599), body=st.binary(max_size=50) | json_bodies)
-@example(status=499, body=b"")
-@example(status=400, body=b'"text"')
-@example(status=400, body=b'{"detail": "Not Found"}')
-@example(status=400, body=b'{"detail": [{"loc": 7, "msg": "x"}]}')
-def test_whatever_a_native_error_looks_like_the_client_reads_openai_s_form(
-    status: int, body: bytes
-) -> None:
-    response = asyncio.run(request(answering(status, body), NATIVE, headers=bearer()))
-    assert 400 <= response.status_code < 600
-    assert isinstance(error_of(response)["message"], str)
 
 
 async def test_what_is_logged_within_a_request_names_it_and_its_trace() -> None:

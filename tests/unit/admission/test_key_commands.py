@@ -17,8 +17,8 @@ from phi3_bento.admission.commands import read_moment, read_span
 from phi3_bento.admission.key_store import KeyStore
 from phi3_bento.admission.keyring import Keyring
 from phi3_bento.admission.keys import key_id_of
+from phi3_bento.caller import Caller, Quota, Scope
 from phi3_bento.cli import cli
-from phi3_bento.core import Caller, Quota, Scope
 from phi3_bento.database import open_database
 from phi3_bento.errors import InvalidApiKey, StartFailure
 from phi3_bento.secret import load_secret

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phi3_bento.admission.failover import Breaker
 from phi3_bento.admission.limits import Limiter
 from phi3_bento.admission.standing import Allowance, Standing, duration
-from phi3_bento.core import LOCAL_CALLER, Caller, Quota
+from phi3_bento.caller import LOCAL_CALLER, Caller, Quota
 from phi3_bento.errors import RateLimited
 
 NOWHERE = "redis://127.0.0.1:1/0"

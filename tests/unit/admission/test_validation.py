@@ -20,7 +20,8 @@ from phi3_bento.admission.validation import (
     check_labels,
 )
 from phi3_bento.core import Operation
-from phi3_bento.errors import InvalidRequest, to_openai
+from phi3_bento.errors import InvalidRequest
+from phi3_bento.phi3_error import to_openai
 
 MAX_CHOICES = 4
 TOKENS = ("<|end|>", "<|user|>", "<s>")

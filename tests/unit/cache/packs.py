@@ -9,7 +9,8 @@ from phi3_bento.cache.pack import PackWriter
 from phi3_bento.cache.pack_format import PackedAnswer
 from phi3_bento.cache.policy import identity_of
 from phi3_bento.cache.replay import Recording
-from phi3_bento.core import ModelCard, Operation, TokenCount
+from phi3_bento.core import Operation, TokenCount
+from phi3_bento.engine.state import ModelCard
 
 MADE_AT = 1_800_000_000.0
 CARD = ModelCard("phi3-echo", 4096, created=1)

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from phi3_bento.cache.answers import AnswerCache, Plan
+from phi3_bento.cache.answers import AnswerCache
 from phi3_bento.cache.entry import Entry, Tier
 from phi3_bento.cache.memory import MemoryCache
+from phi3_bento.cache.plan import Plan
 from phi3_bento.cache.replay import Recording, pack
 from phi3_bento.cache.tiers import Tiers
-from phi3_bento.core import Call, Caller, Job, Operation, RequestRecord, TokenCount
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller
+from phi3_bento.core import Job, Operation, TokenCount
+from phi3_bento.record import RequestRecord
 from tests.unit.bench import CHAT, Bench, MakeParts
 from tests.unit.cache.packs import CARD, MADE_AT, answer_to, body_of, write_pack
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from phi3_bento.core import Call, Caller, Operation
+from phi3_bento.call import Call
+from phi3_bento.caller import Caller
+from phi3_bento.core import Operation
 from phi3_bento.errors import InvalidRequest, NotCached
 from tests.support import wait_for_async
 from tests.unit.bench import CHAT, Bench, MakeParts

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from phi3_bento.cache.entry import OVERHEAD_BYTES, Entry
 from phi3_bento.cache.memory import MemoryCache
-from phi3_bento.cache.sketch import MAX_COUNT, PERIOD, FrequencySketch
 
 NOW = 1_800_000_000.0
 SCOPE = "aa"
@@ -232,25 +231,3 @@ def test_what_an_entry_takes_in_memory_is_within_its_size() -> None:
     finally:
         tracemalloc.stop()
     assert cache.bytes_used / 2 < taken < cache.bytes_used
-
-
-def test_the_sketch_counts_and_forgets_by_halves() -> None:
-    sketch = FrequencySketch()
-    assert sketch.estimate("a") == 0
-    for _ in range(6):
-        sketch.add("a")
-    assert sketch.estimate("a") == 6
-    for _ in range(PERIOD - 6):
-        sketch.add("b")
-    assert (sketch.estimate("a"), sketch.estimate("b")) == (3, MAX_COUNT // 2)
-
-
-def test_the_sketch_never_says_too_little_and_seldom_too_much() -> None:
-    sketch = FrequencySketch()
-    counts = {f"{number}": 1 + number % 4 for number in range(10_000)}
-    for key, count in counts.items():
-        for _ in range(count):
-            sketch.add(key)
-    errors = [sketch.estimate(key) - count for key, count in counts.items()]
-    assert min(errors) == 0
-    assert sum(error > 0 for error in errors) < len(errors) / 100

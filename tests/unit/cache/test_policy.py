@@ -15,7 +15,8 @@ from phi3_bento.cache.policy import (
     scope_of,
     why_not_cached,
 )
-from phi3_bento.core import ModelCard, Operation
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import InvalidRequest
 
 CARD = ModelCard("phi-3-mini", 4096, created=1, revision="r1")

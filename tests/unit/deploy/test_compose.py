@@ -10,7 +10,8 @@ import yaml
 from compose_spec import PyCompose
 from vllm_router.launch_router import parse_router_args
 
-from phi3_bento.settings import DEFAULT_PORT, Settings
+from phi3_bento.knobs.defaults import DEFAULT_PORT
+from phi3_bento.settings import Settings
 from tests.support import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"

@@ -12,7 +12,8 @@ from vllm_router.launch_router import parse_router_args
 
 from phi3_bento.fleet.layout import Layout
 from phi3_bento.fleet.router import router_command
-from phi3_bento.settings import DEFAULT_PORT, Settings
+from phi3_bento.knobs.defaults import DEFAULT_PORT
+from phi3_bento.settings import Settings
 from phi3_bento.usage.metrics import Metrics
 from tests.support import REPOSITORY
 

@@ -1,14 +1,11 @@
 """`phi3-bento doctor` finds what is wrong: each problem is planted for real, one at a time."""
 
-import json
 import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,58 +13,11 @@ from typer.testing import CliRunner
 
 from phi3_bento import engine_choice
 from phi3_bento.cli import cli
-from phi3_bento.doctor import machine, place
-from phi3_bento.doctor.finding import State
-from phi3_bento.engine.budget import GIB, MemoryPlan
+from phi3_bento.doctor import machine
 from phi3_bento.engine.environment import memory_limit
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.support import EchoServer, free_port
-
-
-@dataclass
-class Machine:
-    """This one, with a fresh directory and a free port; `plant` sets what shall be wrong."""
-
-    data_dir: Path
-    environment: pytest.MonkeyPatch
-
-    def plant(self, **variables: str) -> None:
-        for name, value in variables.items():
-            self.environment.setenv(name, value)
-
-    def command(self, *arguments: str) -> str:
-        result = CliRunner().invoke(cli, arguments)
-        assert result.exit_code == 0, result.output
-        return result.stdout.strip()
-
-    def problems(self) -> dict[str, str]:
-        """What doctor calls a problem: check and both sentences."""
-        result = CliRunner().invoke(cli, ["doctor", "--quick", "--json"])
-        document = json.loads(result.stdout)
-        found = {
-            finding["check"]: f"{finding['says']} {finding['remedy']}"
-            for finding in document["findings"]
-            if finding["state"] == State.PROBLEM
-        }
-        assert all(
-            finding["remedy"] for finding in document["findings"] if finding["check"] in found
-        )
-        assert result.exit_code == (1 if found else 0)
-        assert document["ok"] is not bool(found)
-        return found
-
-    def the_problem(self, check: str) -> str:
-        """The one problem, which is of `check`."""
-        found = self.problems()
-        assert list(found) == [check], found
-        return found[check]
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setenv("PHI3_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("PHI3_PORT", str(free_port()))
-    return Machine(tmp_path / "data", monkeypatch)
+from tests.unit.doctor.machines import Machine
 
 
 @pytest.fixture
@@ -96,21 +46,6 @@ def test_2_a_directory_that_cannot_be_written(fresh: Machine, tmp_path: Path, pl
     (tmp_path / "a file").touch()
     fresh.plant(PHI3_DATA_DIR=str(tmp_path / place))
     assert "Set PHI3_DATA_DIR" in fresh.the_problem("directory")
-
-
-def test_3_a_redis_that_does_not_answer(fresh: Machine) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
-    fresh.plant(PHI3_LIMITS_URL=url)
-    assert "Redis does not answer" in fresh.the_problem("limits")
-    fresh.plant(PHI3_CACHE_URL=url)
-    assert set(fresh.problems()) == {"limits", "answers"}
-
-
-def test_4_a_postgresql_that_does_not_answer(fresh: Machine) -> None:
-    fresh.plant(PHI3_DATABASE_URL=f"postgresql://me:hunter2@127.0.0.1:{free_port()}/phi3")
-    said = fresh.the_problem("database")
-    assert "Check PHI3_DATABASE_URL" in said
-    assert "hunter2" not in said
 
 
 def test_5_too_little_memory_for_the_model(fresh: Machine) -> None:
@@ -187,25 +122,6 @@ def test_12_others_reach_it_and_there_is_no_key(fresh: Machine) -> None:
     assert fresh.problems() == {}
 
 
-def test_13_a_database_of_a_newer_version(fresh: Machine) -> None:
-    fresh.command("keys", "list", "--json")
-    with sqlite3.connect(fresh.data_dir / "phi3.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-    database.close()
-    assert "newer version" in fresh.the_problem("database")
-
-
-def test_14_a_database_that_is_none(fresh: Machine) -> None:
-    fresh.data_dir.mkdir()
-    (fresh.data_dir / "phi3.db").write_bytes(b"something else than a database" * 100)
-    assert "cannot be used" in fresh.the_problem("database")
-
-
-def test_15_a_postgresql_without_pgvector(fresh: Machine, postgresql_url: str) -> None:
-    fresh.plant(PHI3_SEMANTIC_CACHE="true", PHI3_VECTORS_URL=postgresql_url)
-    assert "no pgvector" in fresh.the_problem("vectors")
-
-
 @pytest.mark.parametrize(
     ("package", "version", "said"),
     [
@@ -238,18 +154,6 @@ def test_a_service_that_runs_already_is_no_problem(fresh: Machine, echo: EchoSer
     assert "with phi3-echo listens" in result.stdout
 
 
-def test_stores_that_answer_are_told_so(
-    fresh: Machine, postgresql_url: str, redis_url: str
-) -> None:
-    fresh.plant(
-        PHI3_DATABASE_URL=postgresql_url, PHI3_LIMITS_URL=redis_url, PHI3_CACHE_URL=redis_url
-    )
-    assert fresh.problems() == {}
-    text = CliRunner().invoke(cli, ["doctor", "--quick"]).stdout
-    assert "PostgreSQL answers" in text
-    assert text.count("Redis answers") == 2
-
-
 def test_a_model_that_is_still_to_come_is_a_warning(fresh: Machine) -> None:
     fresh.plant(PHI3_MODEL="microsoft/Phi-3-mini-4k-instruct", HF_HUB_OFFLINE="1")
     assert fresh.problems() == {}
@@ -273,49 +177,3 @@ def test_the_whole_command_imports_vllm_and_ends_with_a_code(tmp_path: Path) -> 
     assert "There is no setting PHI3_TYPO" in done.stdout
     assert "→" in done.stdout
     assert "1 problem, " in done.stdout
-
-
-def plan(*, peak: int) -> MemoryPlan:
-    weights = int(peak * GIB) - 3 * GIB
-    return MemoryPlan(8 * GIB, weights, GIB, 4096, processes_bytes=GIB, working_bytes=GIB)
-
-
-@pytest.mark.parametrize(
-    ("peak", "total", "available", "state"),
-    [(5, 8, 7, State.OK), (5, 8, 4, State.WARNING), (7, 6, 5, State.PROBLEM)],
-)
-def test_the_plan_is_compared_with_what_the_machine_has(
-    peak: int, total: int, available: int, state: State
-) -> None:
-    found = machine._fit(plan(peak=peak), total=total * GIB, available=available * GIB, bound="x")
-    assert found.state is state
-
-
-@pytest.mark.parametrize(
-    ("free", "model", "state"),
-    [
-        (20, 0, State.OK),
-        (1, 0, State.WARNING),
-        (0.1, 0, State.PROBLEM),
-        (8, 8, State.PROBLEM),
-        (8.5, 8, State.WARNING),
-    ],
-)
-def test_the_space_is_compared_with_what_may_come(free: float, model: int, state: State) -> None:
-    found = place.judge_space(int(free * GIB), kept=GIB, model=model * GIB)
-    assert found.state is state
-
-
-@pytest.mark.parametrize(
-    ("flags", "state"),
-    [
-        ("fpu avx2 avx512f avx512_vnni", State.OK),
-        ("fpu avx2", State.WARNING),
-        ("fpu sse4_2", State.PROBLEM),
-        (None, State.SKIPPED),
-    ],
-)
-def test_the_processor_s_features_are_read(tmp_path: Path, flags: str | None, state: State) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("" if flags is None else f"model name\t: x\nflags\t\t: {flags}\n")
-    assert machine.check_processor(cpuinfo).state is state

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi3_bento.core import Operation, State
+from phi3_bento.core import Operation
 from phi3_bento.engine.echo import EchoEngine
+from phi3_bento.engine.state import State
 from phi3_bento.errors import (
     ContextLengthExceeded,
     EngineFailure,

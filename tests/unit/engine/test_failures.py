@@ -4,14 +4,8 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from phi3_bento.engine.failures import failure_from_status, failure_from_validation
-from phi3_bento.errors import (
-    MAX_PARAM_CHARACTERS,
-    ContextLengthExceeded,
-    EngineFailure,
-    InvalidRequest,
-    Unavailable,
-    to_openai,
-)
+from phi3_bento.errors import ContextLengthExceeded, EngineFailure, InvalidRequest, Unavailable
+from phi3_bento.phi3_error import MAX_PARAM_CHARACTERS, to_openai
 
 
 class Message(BaseModel):

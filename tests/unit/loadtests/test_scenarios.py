@@ -13,7 +13,7 @@ from loadtests.scenario import Load, Shot
 from loadtests.scenarios import SCENARIOS
 from loadtests.scenarios.burst import AGAIN, BOUND, DEADLINE_MS, FREE, SIZE
 from loadtests.scenarios.limits import TENANTS, fair_share
-from phi3_bento.core import Quota
+from phi3_bento.caller import Quota
 from tests.unit.loadtests.samples import answered, refused
 
 each_scenario = pytest.mark.parametrize("name", sorted(SCENARIOS))

@@ -58,7 +58,7 @@ def test_a_packed_model_is_what_is_served_by_default(
 ) -> None:
     packed = tmp_path / "repository" / "packed_model"
     monkeypatch.setattr("phi3_bento.models.commands.PACKED_MODEL", packed)
-    monkeypatch.setattr("phi3_bento.settings.PACKED_MODEL", packed)
+    monkeypatch.setattr("phi3_bento.knobs.defaults.PACKED_MODEL", packed)
     assert load_settings().model == "phi3-demo"
     tag = json.loads(model("prepare", "phi3-demo", "--name", NAME, "--json").stdout)["tag"]
     assert tag in model("pack", f"{NAME}:latest").stdout.replace("\n", "")

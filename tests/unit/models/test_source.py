@@ -1,15 +1,10 @@
 """A model is found by its name, and what is wrong with a checkpoint is said in one sentence."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,42 +12,8 @@ from hypothesis import strategies as st
 from phi3_bento.engine.budget import plan_memory
 from phi3_bento.errors import StartFailure
 from phi3_bento.models.checkpoint import SYNTHETIC_MARK
-from phi3_bento.models.source import DEMO_DIRECTORY, ModelSource, find_model
-from tests.unit.models.hub import COMMIT, local_hub
-
-CONFIG: dict[str, Any] = {
-    "architectures": ["Phi3ForCausalLM"],
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-}
-MINI = {"hidden_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 32}
-
-
-def shard(size: int) -> bytes:
-    """A safetensors file of `size` bytes without a tensor: a length and a header that long."""
-    return (size - 8).to_bytes(8, "little") + b"{}".ljust(size - 8)
-
-
-def write(directory: Path, config: object = None, *, without: str = "") -> Path:
-    """A checkpoint whose weights are 1000 bytes of nothing."""
-    directory.mkdir(parents=True, exist_ok=True)
-    parts = {
-        "config.json": json.dumps(CONFIG if config is None else config).encode(),
-        "tokenizer.json": b"{}",
-        "model-1.safetensors": shard(600),
-        "model-2.safetensors": shard(400),
-    }
-    for name, content in parts.items():
-        if not (without and name.startswith(without)):
-            (directory / name).write_bytes(content)
-    return directory
-
-
-def find(model: Path | str, tmp_path: Path, served_name: str | None = None) -> ModelSource:
-    return find_model(str(model), data_dir=tmp_path / "data", served_name=served_name)
+from phi3_bento.models.source import DEMO_DIRECTORY
+from tests.unit.models.directories import CONFIG, MINI, find, write
 
 
 def test_a_directory_is_served_by_its_name_and_measured(tmp_path: Path) -> None:
@@ -183,83 +144,9 @@ def test_any_config_is_served_or_refused_with_a_sentence(config: object) -> None
             assert refused.message
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As HF_HUB_OFFLINE=1 at the start of the process."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-
-
-def downloaded(tmp_path: Path, config: dict[str, Any]) -> Path:
-    """The model `owner/tiny-phi` in the data directory, as the hub's own client leaves it."""
-    cache = tmp_path / "data" / "models" / "models--owner--tiny-phi"
-    (cache / "refs").mkdir(parents=True)
-    (cache / "refs" / "main").write_text(COMMIT)
-    return write(cache / "snapshots" / COMMIT, config)
-
-
-@pytest.mark.usefixtures("offline")
-def test_a_downloaded_model_is_served_by_its_own_name(tmp_path: Path) -> None:
-    directory = downloaded(tmp_path, CONFIG)
-    source = find("owner/tiny-phi", tmp_path)
-    assert (source.directory, source.name) == (directory, "tiny-phi")
-
-
-@pytest.mark.usefixtures("offline")
-def test_a_downloaded_mini_is_served_as_phi_3_mini(tmp_path: Path) -> None:
-    downloaded(tmp_path, CONFIG | MINI)
-    assert find("owner/tiny-phi", tmp_path).name == "phi-3-mini"
-
-
-@pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["owner/other", "owner/not a name", "o--w/x"])
-def test_a_model_that_cannot_be_downloaded_is_said_with_the_reason(
-    tmp_path: Path, name: str
-) -> None:
-    with pytest.raises(StartFailure, match=r"could not be downloaded: .*MODEL=") as caught:
-        find(name, tmp_path)
-    assert f"'{name}'" in caught.value.message
-    assert "\n" not in caught.value.message
-
-
 def test_the_demo_checkpoint_can_be_copied_and_served_from_there(tmp_path: Path) -> None:
     shutil.copytree(DEMO_DIRECTORY, tmp_path / "copy")
     assert find(tmp_path / "copy", tmp_path).name == "copy"
-
-
-def plan(hub: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """The hub's address is read when its client is imported: a process of its own."""
-    variables = {
-        "HF_ENDPOINT": hub,
-        "PHI3_MODEL": "owner/tiny-phi",
-        "PHI3_DATA_DIR": str(tmp_path / "data"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "phi3_bento", "plan", "--json"],
-        env={**os.environ, **variables},
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-
-
-def test_a_model_is_downloaded_from_the_hub_once(tmp_path: Path) -> None:
-    with local_hub(write(tmp_path / "remote"), "owner/tiny-phi") as (address, downloaded):
-        first = plan(address, tmp_path)
-        assert first.returncode == 0, first.stderr
-        assert json.loads(first.stdout)["model"] == "tiny-phi"
-        files = ["config.json", "model-1.safetensors", "model-2.safetensors", "tokenizer.json"]
-        assert sorted(downloaded) == files
-        assert plan(address, tmp_path).returncode == 0
-        assert sorted(downloaded) == files
-
-
-def test_a_disk_that_is_too_small_is_said_before_the_download(tmp_path: Path) -> None:
-    remote = write(tmp_path / "remote")
-    with local_hub(remote, "owner/tiny-phi", claimed_bytes=2**60) as (address, downloaded):
-        refused = plan(address, tmp_path)
-    assert refused.returncode == 1
-    assert "GiB free, and the download needs" in refused.stderr
-    assert not downloaded
 
 
 @pytest.mark.parametrize("served_name", [None, "phi-3-mini"])

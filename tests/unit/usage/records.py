@@ -1,8 +1,10 @@
 """Requests that have ended, for the tests of what is told about them."""
 
 from phi3_bento.admission.doorkeeper import new_call
-from phi3_bento.core import Call, EngineTimes, Exchange, Operation, RequestRecord, TokenCount
-from phi3_bento.errors import Phi3Error
+from phi3_bento.call import Call, Exchange
+from phi3_bento.core import EngineTimes, Operation, TokenCount
+from phi3_bento.phi3_error import Phi3Error
+from phi3_bento.record import RequestRecord
 
 
 def record(outcome: str = "ok", **facts: object) -> RequestRecord:

@@ -4,8 +4,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from phi3_bento import __version__
-from phi3_bento.core import Exchange, Fault, RequestRecord, TokenCount
+from phi3_bento.call import Exchange
+from phi3_bento.core import TokenCount
 from phi3_bento.errors import InvalidApiKey, RateLimited, Unavailable
+from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.batch_histogram import (
     LATENCY_BUCKETS_S,
     OBJECTIVE_BUCKETS_S,

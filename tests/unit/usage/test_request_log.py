@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from phi3_bento.core import LOCAL_CALLER, Exchange, Fault
+from phi3_bento.call import Exchange
+from phi3_bento.caller import LOCAL_CALLER
 from phi3_bento.errors import InvalidApiKey
+from phi3_bento.record import Fault
 from phi3_bento.usage.log import Format
 from phi3_bento.usage.reporter import Batch
 from phi3_bento.usage.request_log import RequestLog

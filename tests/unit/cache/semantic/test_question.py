@@ -6,7 +6,8 @@ import pytest
 
 from phi3_bento.cache.policy import scope_of
 from phi3_bento.cache.semantic.question import Question, question_of
-from phi3_bento.core import ModelCard, Operation
+from phi3_bento.core import Operation
+from phi3_bento.engine.state import ModelCard
 
 CARD = ModelCard("phi3-demo", 4096, 0, "r1")
 SCOPE = scope_of(b"secret", "acme")

@@ -1,0 +1,1 @@
+"""The knobs that `settings.py` puts together, by what they turn."""

@@ -1,14 +1,13 @@
-"""What is told about requests is told later, in batches, by a thread: a request only leaves a note.
+"""What has ended is heard at once and told later, in batches, by a thread.
 
-A note costs a request a fraction of a microsecond; counting, logging and tracing it at once would
-cost a cache hit a tenth of all its time (ADR 13).
+A listener takes of a request what it needs, in memory and within microseconds, so that nothing of
+the request is kept alive; metrics, log and collector are touched a few times a second (ADR 13).
 """
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 from phi3_bento.call import Exchange
 from phi3_bento.record import RequestRecord
@@ -19,43 +18,46 @@ PERIOD_S = 0.2
 MAX_NOTES = 50_000
 """Notes beyond are dropped, and counted: whoever reads the log may have stopped reading."""
 
-_PORTION = 100
-"""Notes that are told at a time; between them the event loop may run."""
 
+class Listener(Protocol):
+    """Whoever is told of what has ended; the reporter calls one method at a time."""
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What has ended lately, in the order in which it ended."""
+    def hear(self, what: RequestRecord | Exchange) -> None:
+        """Take of it what is needed. In the request's own time, which it must not take."""
 
-    records: Sequence[RequestRecord] = ()
-    exchanges: Sequence[Exchange] = ()
-
-
-Listener = Callable[[Batch], None]
+    def take(self) -> Callable[[], None]:
+        """Hand over all that was heard since the last time: a call that tells it, and may block."""
 
 
 class Reporter:
-    """Collects notes from any thread and tells every listener of them; `flush` may be called too.
+    """Lets listeners hear of what has ended, from any thread; `flush` may be called too.
 
-    A listener that raises misses that batch, and no other one does.
+    A listener that raises misses what it was to hear or tell, and no other one does.
     """
 
     def __init__(self, listeners: Sequence[Listener], *, period_s: float = PERIOD_S) -> None:
         self.listeners = list(listeners)
         self.dropped = 0
         """Notes that nobody heard of."""
+        self._untold = 0
         self._period_s = period_s
-        self._notes: deque[RequestRecord | Exchange] = deque()
+        self._hearing = threading.Lock()
         self._telling = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def note(self, what: RequestRecord | Exchange) -> None:
-        """Have it told soon. Never waits, never raises."""
-        if len(self._notes) < MAX_NOTES:
-            self._notes.append(what)
-        else:
-            self.dropped += 1
+        """Have it told soon. Never waits for who is told, never raises."""
+        with self._hearing:
+            if self._untold >= MAX_NOTES:
+                self.dropped += 1
+                return
+            self._untold += 1
+            for listener in self.listeners:
+                try:
+                    listener.hear(what)
+                except Exception:
+                    logger.exception("What has ended could not be heard.")
 
     def start(self) -> None:
         """Begin to tell, in a thread."""
@@ -65,11 +67,14 @@ class Reporter:
     def flush(self) -> None:
         """Return when all that was noted before has been told. Blocks: a log may be slow."""
         with self._telling:
-            left = len(self._notes)
-            while left > 0:
-                portion = [self._notes.popleft() for _ in range(min(left, _PORTION))]
-                left -= len(portion)
-                self._tell(portion)
+            with self._hearing:
+                self._untold = 0
+                tellings = [listener.take() for listener in self.listeners]
+            for tell in tellings:
+                try:
+                    tell()
+                except Exception:
+                    logger.exception("What has ended could not be reported.")
 
     def close(self) -> None:
         """Tell what is left, and stop. Idempotent."""
@@ -81,14 +86,3 @@ class Reporter:
     def _tell_on(self) -> None:
         while not self._closing.wait(self._period_s):
             self.flush()
-
-    def _tell(self, notes: Sequence[RequestRecord | Exchange]) -> None:
-        batch = Batch(
-            [note for note in notes if isinstance(note, RequestRecord)],
-            [note for note in notes if isinstance(note, Exchange)],
-        )
-        for listener in self.listeners:
-            try:
-                listener(batch)
-            except Exception:
-                logger.exception("What has ended could not be reported.")

@@ -9,7 +9,6 @@ import orjson
 from phi3_bento.call import Exchange
 from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.log import Format, iso_time
-from phi3_bento.usage.reporter import Batch
 
 LOGGER = "phi3.request"
 
@@ -31,18 +30,20 @@ class RequestLog:
     def __init__(self, write: Callable[[str], None], format_: Format) -> None:
         self._write = write
         self._line = json_line if format_ == "json" else text_line
+        self._lines: list[str] = []
 
-    def __call__(self, batch: Batch) -> None:
-        """Write the lines of a batch."""
-        # The clock of a record's times starts anywhere; what it is now tells when they were.
-        offset_s = time.time() - time.monotonic()
-        lines = [
-            self._line(exchange, offset_s)
-            for exchange in batch.exchanges
-            if exchange.route not in _QUIET_ROUTES or exchange.status not in _PROBED
-        ]
-        if lines:
-            self._write("".join(lines))
+    def hear(self, what: RequestRecord | Exchange) -> None:
+        """Make its line, if it is one that has a line."""
+        if isinstance(what, Exchange) and (
+            what.route not in _QUIET_ROUTES or what.status not in _PROBED
+        ):
+            # The clock of a record's times starts anywhere; what it is now tells when they were.
+            self._lines.append(self._line(what, time.time() - time.monotonic()))
+
+    def take(self) -> Callable[[], None]:
+        """Hand over the lines: a call that writes them."""
+        lines, self._lines = self._lines, []
+        return lambda: self._write("".join(lines)) if lines else None
 
 
 def facts_of(exchange: Exchange) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Counts what has ended: batches of requests into the metrics, each series touched once a batch."""
+"""Counts what has ended, in memory; then into the metrics, each series touched once for many."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable
+
+from prometheus_client import Counter
 
 from phi3_bento.call import Exchange
 from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.batch_histogram import BatchHistogram
 from phi3_bento.usage.metrics import Metrics
-from phi3_bento.usage.reporter import Batch
 
 LIGHT_PROMPT_TOKENS = 32
 """As many new prompt tokens a light operation has at most."""
@@ -17,108 +18,99 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"
 
 _DOOR, _PIPELINE = "door", "pipeline"
 
+_Labels = tuple[str, ...]
+
 
 class Tally:
     """A listener of the `Reporter`: counts into `metrics`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._heard = _Heard()
 
-    def __call__(self, batch: Batch) -> None:
-        """Count a batch."""
-        if batch.records:
-            self._count_requests(batch.records)
-            self._count_cache(batch.records)
-            self._time_requests(batch.records)
-        if batch.exchanges:
-            self._count_exchanges(batch.exchanges)
+    def hear(self, what: RequestRecord | Exchange) -> None:
+        """Count it, in memory of this process alone."""
+        if isinstance(what, Exchange):
+            self._count_exchange(what)
+        else:
+            self._count_request(what)
+            self._time_request(what)
 
-    def _count_requests(self, records: Iterable[RequestRecord]) -> None:
-        metrics = self._metrics
-        ended = Counter((record.operation, record.outcome, record.fault) for record in records)
-        for labels, count in ended.items():
-            metrics.requests.labels(*labels).inc(count)
-        refused = [r for r in records if not r.let_in and r.fault is not Fault.NONE]
-        for (reason, fault), count in Counter((r.outcome, r.fault) for r in refused).items():
-            metrics.refusals.labels(_PIPELINE, reason, fault).inc(count)
-        for limit, count in Counter(r.limit for r in records if r.limit).items():
-            metrics.limit_refusals.labels(limit).inc(count)
-        for kind in ("prompt", "cached", "completion"):
-            tokens = sum(getattr(record.tokens, kind) for record in records if record.let_in)
-            metrics.tokens.labels(kind).inc(tokens)
+    def take(self) -> Callable[[], None]:
+        """Hand over what was counted: a call that adds it to the metrics."""
+        heard, self._heard = self._heard, _Heard()
+        return heard.tell
 
-    def _count_cache(self, records: Iterable[RequestRecord]) -> None:
-        metrics = self._metrics
-        results = Counter(record.cache_status for record in records if record.cache_status)
-        for result, count in results.items():
-            metrics.cache_results.labels(result).inc(count)
-        for tier, count in Counter(r.cache_tier for r in records if r.cache_tier).items():
-            metrics.cache_hits.labels(tier).inc(count)
-        if saved_s := sum(record.saved_s for record in records):
-            metrics.cache_saved.inc(saved_s)
+    def _count_request(self, record: RequestRecord) -> None:
+        metrics, count = self._metrics, self._heard.count
+        fault = record.fault.value
+        count(metrics.requests, (record.operation.value, record.outcome, fault))
+        if record.let_in:
+            tokens = record.tokens
+            count(metrics.tokens, ("prompt",), tokens.prompt)
+            count(metrics.tokens, ("cached",), tokens.cached)
+            count(metrics.tokens, ("completion",), tokens.completion)
+        elif record.fault is not Fault.NONE:
+            count(metrics.refusals, (_PIPELINE, record.outcome, fault))
+        if record.limit:
+            count(metrics.limit_refusals, (record.limit,))
+        if record.cache_status:
+            count(metrics.cache_results, (record.cache_status,))
+        if record.cache_tier:
+            count(metrics.cache_hits, (record.cache_tier,))
+        if record.saved_s:
+            count(metrics.cache_saved, (), record.saved_s)
 
-    def _time_requests(self, records: Iterable[RequestRecord]) -> None:
-        metrics = self._metrics
-        times = _Times()
-        for record in records:
-            operation = record.operation.value
-            times.add(metrics.duration, operation, record.seconds)
-            times.add(metrics.time_to_first_piece, operation, record.seconds_to_first_piece)
-            times.add(metrics.prediction_error, None, record.prediction_error_s)
-            if (kind := light_kind(record)) is not None:
-                times.add(metrics.light_requests, kind, record.seconds_to_first_piece)
-            if record.times is not None:
-                for phase, begin, end in record.times.phases():
-                    times.add(metrics.engine_phases, phase, end - begin)
-        times.observe()
+    def _time_request(self, record: RequestRecord) -> None:
+        metrics, time = self._metrics, self._heard.time
+        operation = (record.operation.value,)
+        first_s = record.seconds_to_first_piece
+        time(metrics.duration, operation, record.seconds)
+        time(metrics.time_to_first_piece, operation, first_s)
+        time(metrics.prediction_error, (), record.prediction_error_s)
+        if (kind := light_kind(record)) is not None:
+            time(metrics.light_requests, (kind,), first_s)
+        if record.times is not None:
+            for phase, begin, end in record.times.phases():
+                time(metrics.engine_phases, (phase,), end - begin)
 
-    def _count_exchanges(self, exchanges: Iterable[Exchange]) -> None:
-        metrics = self._metrics
-        answered: Counter[tuple[str, str, str]] = Counter()
-        times = _Times()
-        for exchange in exchanges:
-            method = exchange.method if exchange.method in _METHODS else "other"
-            answered[exchange.route, method, f"{exchange.status // 100}xx"] += 1
-            times.add(metrics.http_duration, (exchange.route, method), exchange.seconds)
-            for stage, begin, end in exchange.call.spans:
-                if stage != "engine":
-                    times.add(metrics.stages, stage, end - begin)
-            if exchange.refusal is not None and not exchange.call.records:
-                self._count_refusal(exchange)
-        for labels, count in answered.items():
-            metrics.http_requests.labels(*labels).inc(count)
-        times.observe()
-
-    def _count_refusal(self, exchange: Exchange) -> None:
+    def _count_exchange(self, exchange: Exchange) -> None:
+        metrics, count, time = self._metrics, self._heard.count, self._heard.time
+        method = exchange.method if exchange.method in _METHODS else "other"
+        count(metrics.http_requests, (exchange.route, method, f"{exchange.status // 100}xx"))
+        time(metrics.http_duration, (exchange.route, method), exchange.seconds)
+        for stage, begin, end in exchange.call.spans:
+            if stage != "engine":
+                time(metrics.stages, (stage,), end - begin)
         error = exchange.refusal
-        if error is None:
-            return
-        fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
-        self._metrics.refusals.labels(_DOOR, error.code or error.type, fault).inc()
-        if (limit := getattr(error, "limit", None)) is not None:
-            self._metrics.limit_refusals.labels(limit).inc()
+        if error is not None and not exchange.call.records:
+            fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
+            count(metrics.refusals, (_DOOR, error.code or error.type, fault.value))
+            if (limit := getattr(error, "limit", None)) is not None:
+                count(metrics.limit_refusals, (limit,))
 
 
-class _Times:
-    """Values for histograms, until all are known."""
+class _Heard:
+    """Counts and times by series, until they are told."""
 
     def __init__(self) -> None:
-        self._values: defaultdict[
-            tuple[BatchHistogram, str | tuple[str, ...] | None], list[float]
-        ] = defaultdict(list)
+        self._counts: defaultdict[tuple[Counter, _Labels], float] = defaultdict(float)
+        self._times: defaultdict[tuple[BatchHistogram, _Labels], list[float]] = defaultdict(list)
 
-    def add(
-        self, histogram: BatchHistogram, label: str | tuple[str, ...] | None, value: float | None
-    ) -> None:
-        """`label` None: the histogram has none. `value` None: there is nothing to add."""
-        if value is not None:
-            self._values[histogram, label].append(value)
+    def count(self, counter: Counter, labels: _Labels, amount: float = 1) -> None:
+        self._counts[counter, labels] += amount
 
-    def observe(self) -> None:
-        for (histogram, label), values in self._values.items():
-            labels = (label,) if isinstance(label, str) else label
-            series = histogram.labels(*labels) if labels else histogram
-            series.observe_all(values)
+    def time(self, histogram: BatchHistogram, labels: _Labels, seconds: float | None) -> None:
+        """None: there is nothing to add."""
+        if seconds is not None:
+            self._times[histogram, labels].append(seconds)
+
+    def tell(self) -> None:
+        """Touch each series once, which is dear: all processes of the service share its value."""
+        for (counter, labels), amount in self._counts.items():
+            (counter.labels(*labels) if labels else counter).inc(amount)
+        for (histogram, labels), values in self._times.items():
+            (histogram.labels(*labels) if labels else histogram).observe_all(values)
 
 
 def light_kind(record: RequestRecord) -> str | None:

@@ -5,7 +5,7 @@ So a request that nobody traces pays nothing, and what went wrong or took long i
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from phi3_bento.call import Call, Exchange
 from phi3_bento.core import Operation
 from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.trace_context import TraceContext, new_span_id
-from phi3_bento.usage.reporter import Batch
 
 SLOW_S = 0.3
 """The objective: what takes longer is worth its trace."""
@@ -45,6 +44,7 @@ class Tracing:
         exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + _PATH)
         self._processor = BatchSpanProcessor(exporter)
         self._share = share
+        self._kept: list[Exchange] = []
         self._resource = Resource.create(
             {"service.name": "phi3-bento", "service.version": __version__}
         )
@@ -54,14 +54,22 @@ class Tracing:
         header = call.trace.header(is_sampled=self._is_chosen(call.trace))
         call.headers["traceresponse"] = header
 
-    def __call__(self, batch: Batch) -> None:
-        """Send the spans of those that are kept."""
+    def hear(self, what: RequestRecord | Exchange) -> None:
+        """Keep it, if its trace is one to keep."""
+        if isinstance(what, Exchange) and self._is_kept(what):
+            self._kept.append(what)
+
+    def take(self) -> Callable[[], None]:
+        """Hand over what was kept: a call that sends its spans."""
+        kept, self._kept = self._kept, []
+        return lambda: self._send(kept)
+
+    def _send(self, exchanges: Sequence[Exchange]) -> None:
         # The clock of a record's times starts anywhere; what it is now tells when they were.
         offset_s = time.time() - time.monotonic()
-        for exchange in batch.exchanges:
-            if self._is_kept(exchange):
-                for span in spans_of(exchange):
-                    self._processor.on_end(span.finished(offset_s, self._resource))
+        for exchange in exchanges:
+            for span in spans_of(exchange):
+                self._processor.on_end(span.finished(offset_s, self._resource))
 
     def close(self) -> None:
         """Send what is left, as far as the collector takes it."""

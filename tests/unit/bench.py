@@ -15,7 +15,7 @@ from phi3_bento.parts import Parts
 from phi3_bento.pipeline import Pipeline
 from phi3_bento.tables import usage
 from phi3_bento.usage.metrics import Metrics
-from phi3_bento.usage.reporter import Batch
+from phi3_bento.usage.reporter import Reporter
 from phi3_bento.usage.tally import Tally
 
 CHAT = {"messages": [{"role": "user", "content": "one two three"}]}
@@ -32,11 +32,11 @@ class Bench:
     ) -> None:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
-        tally = Tally(metrics)
+        self.reporter = Reporter([Tally(metrics)])
         self.engine = engine or EchoEngine()
         self.parts = make_parts(metrics)
         self.pipeline = Pipeline(
-            report=lambda record: tally(Batch(records=[record])),
+            report=self.reporter.note,
             ledger=self.parts.ledger,
             cache=self.parts.cache,
             max_choices=2,
@@ -69,6 +69,7 @@ class Bench:
         return asyncio.create_task(read())
 
     def outcomes(self) -> dict[str, float]:
+        self.reporter.flush()
         return {
             sample.labels["outcome"]: sample.value
             for family in self.registry.collect()
@@ -77,6 +78,7 @@ class Bench:
         }
 
     def value(self, name: str, **labels: str) -> float | None:
+        self.reporter.flush()
         return self.registry.get_sample_value(name, labels)
 
     @property

@@ -14,7 +14,6 @@ from phi3_bento.usage.batch_histogram import (
     BatchHistogram,
 )
 from phi3_bento.usage.metrics import Metrics
-from phi3_bento.usage.reporter import Batch
 from phi3_bento.usage.tally import Tally, light_kind
 from tests.unit.usage.records import exchange, generated, hit, record
 
@@ -29,9 +28,10 @@ class Told:
         self.metrics = Metrics(self.registry)
 
     def of(self, *what: RequestRecord | Exchange) -> "Told":
-        records = [each for each in what if isinstance(each, RequestRecord)]
-        exchanges = [each for each in what if isinstance(each, Exchange)]
-        Tally(self.metrics)(Batch(records, exchanges))
+        tally = Tally(self.metrics)
+        for each in what:
+            tally.hear(each)
+        tally.take()()
         return self
 
     def value(self, name: str, **labels: str) -> float | None:

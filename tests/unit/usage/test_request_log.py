@@ -9,7 +9,6 @@ from phi3_bento.caller import LOCAL_CALLER
 from phi3_bento.errors import InvalidApiKey
 from phi3_bento.record import Fault
 from phi3_bento.usage.log import Format
-from phi3_bento.usage.reporter import Batch
 from phi3_bento.usage.request_log import RequestLog
 from tests.unit.usage.records import exchange, generated, hit, record
 
@@ -19,7 +18,10 @@ PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 def lines(*exchanges: Exchange, format_: Format = "json") -> list[str]:
     written: list[str] = []
-    RequestLog(written.append, format_)(Batch(exchanges=exchanges))
+    log = RequestLog(written.append, format_)
+    for each in exchanges:
+        log.hear(each)
+    log.take()()
     return "".join(written).splitlines()
 
 

@@ -148,7 +148,8 @@ def test_while_the_engine_starts_requests_get_503_with_retry_after(tmp_path: Pat
         assert (ready.status_code, ready.json()["error"]["code"]) == (503, "engine_starting")
         started.set()
         wait_for(echo.is_ready, "the engine is there")
-        assert httpx.post(f"{echo.url}/v1/chat/completions", json=HELLO).status_code == 200
+        answer = httpx.post(f"{echo.url}/v1/chat/completions", json=HELLO)
+        assert answer.status_code == 200, answer.text
 
 
 def test_an_answer_that_does_not_begin_in_time_gets_504(tmp_path: Path) -> None:

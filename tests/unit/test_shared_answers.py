@@ -153,12 +153,20 @@ async def test_two_hundred_at_once_cost_one_generation(
 async def test_when_all_have_left_the_engine_stops(bench: Bench) -> None:
     bench.engine.word_s = 60
     tasks = [asyncio.create_task(ask(bench, GREEDY)) for _ in range(3)]
-    await asyncio.sleep(0.05)
-    assert bench.engine.running == 1
+
+    async def is_running() -> bool:
+        return bench.engine.running == 1 and bench.in_flight == 3
+
+    await wait_for_async(is_running, "all three share one generation")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert (bench.engine.running, bench.engine.started) == (0, 1)
+
+    async def has_stopped() -> bool:
+        return bench.engine.running == 0
+
+    await wait_for_async(has_stopped, "the engine has stopped")
+    assert bench.engine.started == 1
 
 
 async def test_a_failed_generation_is_not_kept(bench: Bench) -> None:

@@ -56,15 +56,15 @@ def repeated_with_some_new(
 ) -> Iterator[int]:
     """Numbers of texts without end: Zipf over 0 to `known` - 1, but one in `new_every` never seen.
 
-    New ones count from `first_new`, which lies above `known`. Each `new_every` in a row have one,
-    anywhere among them: where its share is drawn too, it lies now below and now above what was
-    asked for, and a percentile that is just as high tells of one kind of request or of the other.
+    New ones count from `first_new`, which lies above `known`, and are the last of every
+    `new_every`: never more than their share. Were it drawn, or did a run end behind the new one of
+    its last few, a percentile that is just as high would tell of one kind of request or the other.
     """
     popularity, new = Zipf(known), count(first_new)
     while True:
-        place = random.randrange(new_every)
-        for at in range(new_every):
-            yield next(new) if at == place else popularity.rank(random)
+        for _ in range(new_every - 1):
+            yield popularity.rank(random)
+        yield next(new)
 
 
 def first_new(seed: int) -> int:

@@ -46,68 +46,70 @@ class RequestLog:
         return lambda: self._write("".join(lines)) if lines else None
 
 
-def facts_of(exchange: Exchange) -> dict[str, Any]:
-    """What a line says, in JSON's types; nothing of it is in the request's body."""
+def add_facts(facts: dict[str, Any], exchange: Exchange) -> None:
+    """Add what a line says, in JSON's types; nothing of it is in the request's body."""
     call, records = exchange.call, exchange.call.records
-    facts: dict[str, Any] = {
-        "request_id": call.request_id,
-        "trace_id": call.trace.trace,
-        "tenant": call.caller.tenant or None,
-        "key_id": call.caller.key_id or None,
-        "method": exchange.method,
-        "route": exchange.route,
-        "status": exchange.status,
-        "outcome": _outcome(exchange),
-        "duration_ms": _ms(exchange.seconds),
-        "timings_ms": {name: _ms(seconds) for name, seconds in call.timings.items()},
-    }
-    if records:
-        facts.update(_facts_of_requests(records))
-    return facts
+    facts["request_id"] = call.request_id
+    facts["trace_id"] = call.trace.trace
+    facts["tenant"] = call.caller.tenant or None
+    facts["key_id"] = call.caller.key_id or None
+    facts["method"] = exchange.method
+    facts["route"] = exchange.route
+    facts["status"] = exchange.status
+    facts["outcome"] = _outcome(exchange)
+    facts["duration_ms"] = _ms(exchange.seconds)
+    facts["timings_ms"] = {name: _ms(seconds) for name, seconds in call.timings.items()}
+    if len(records) == 1:
+        _add_request(facts, records[0])
+    elif records:
+        _add_requests(facts, records)
 
 
-def _facts_of_requests(records: Sequence[RequestRecord]) -> dict[str, Any]:
-    first = records[0]
-    facts: dict[str, Any] = {
-        "operation": first.operation.value,
-        "model": first.model or None,
-        "stream": first.stream,
-    }
-    if len(records) > 1:
-        for kind in ("prompt", "cached", "completion"):
-            facts[f"{kind}_tokens"] = sum(getattr(record.tokens, kind) for record in records)
-        return facts | {"requests": len(records)}
-    # By far the most lines are of one request, and written while a hit waits for the processor.
-    tokens = first.tokens
+def _add_request(facts: dict[str, Any], record: RequestRecord) -> None:
+    """Of a request that asked for one thing, as nearly all do."""
+    tokens = record.tokens
+    facts["operation"] = record.operation.value
+    facts["model"] = record.model or None
+    facts["stream"] = record.stream
     facts["prompt_tokens"] = tokens.prompt
     facts["cached_tokens"] = tokens.cached
     facts["completion_tokens"] = tokens.completion
-    if first.cache_status is not None:
-        facts["cache"] = first.cache_tier or first.cache_status
-    if (first_s := first.seconds_to_first_piece) is not None:
+    if record.cache_status is not None:
+        facts["cache"] = record.cache_tier or record.cache_status
+    if (first_s := record.seconds_to_first_piece) is not None:
         facts["first_piece_ms"] = _ms(first_s)
-    if first.limit is not None:
-        facts["limit"] = first.limit
-    if first.times is not None:
-        facts["engine_ms"] = {name: _ms(end - begin) for name, begin, end in first.times.phases()}
-    return facts
+    if record.limit is not None:
+        facts["limit"] = record.limit
+    if record.times is not None:
+        facts["engine_ms"] = {name: _ms(end - begin) for name, begin, end in record.times.phases()}
+
+
+def _add_requests(facts: dict[str, Any], records: Sequence[RequestRecord]) -> None:
+    first = records[0]
+    facts["operation"] = first.operation.value
+    facts["model"] = first.model or None
+    facts["stream"] = first.stream
+    for kind in ("prompt", "cached", "completion"):
+        facts[f"{kind}_tokens"] = sum(getattr(record.tokens, kind) for record in records)
+    facts["requests"] = len(records)
 
 
 def json_line(exchange: Exchange, offset_s: float) -> str:
     """As one JSON object; `offset_s` turns the clock of times into Unix time."""
-    facts = {
+    facts: dict[str, Any] = {
         "time": iso_time(exchange.ended_at + offset_s),
         "level": _level(exchange),
         "logger": LOGGER,
         "message": f"{exchange.method} {exchange.route} {exchange.status}",
-        **facts_of(exchange),
     }
+    add_facts(facts, exchange)
     return orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def text_line(exchange: Exchange, offset_s: float) -> str:
     """For people: the time, the request, its end, and the stages that took longest."""
-    facts = facts_of(exchange)
+    facts: dict[str, Any] = {}
+    add_facts(facts, exchange)
     clock = time.strftime("%H:%M:%S", time.localtime(exchange.ended_at + offset_s))
     words = [
         f"{clock} {_level(exchange).upper():<7} {exchange.method} {exchange.route}",

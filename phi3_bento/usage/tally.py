@@ -42,74 +42,69 @@ class Tally:
         return heard.tell
 
     def _count_request(self, record: RequestRecord) -> None:
-        metrics, count = self._metrics, self._heard.count
+        # Dictionaries by hand, and no method for each count: this is a part of every hit's time.
+        metrics, counts = self._metrics, self._heard.counts
         fault = record.fault.value
-        count(metrics.requests, (record.operation.value, record.outcome, fault))
+        counts[metrics.requests, (record.operation.value, record.outcome, fault)] += 1
         if record.let_in:
             tokens = record.tokens
-            count(metrics.tokens, ("prompt",), tokens.prompt)
-            count(metrics.tokens, ("cached",), tokens.cached)
-            count(metrics.tokens, ("completion",), tokens.completion)
+            counts[metrics.tokens, ("prompt",)] += tokens.prompt
+            counts[metrics.tokens, ("cached",)] += tokens.cached
+            counts[metrics.tokens, ("completion",)] += tokens.completion
         elif record.fault is not Fault.NONE:
-            count(metrics.refusals, (_PIPELINE, record.outcome, fault))
+            counts[metrics.refusals, (_PIPELINE, record.outcome, fault)] += 1
         if record.limit:
-            count(metrics.limit_refusals, (record.limit,))
+            counts[metrics.limit_refusals, (record.limit,)] += 1
         if record.cache_status:
-            count(metrics.cache_results, (record.cache_status,))
+            counts[metrics.cache_results, (record.cache_status,)] += 1
         if record.cache_tier:
-            count(metrics.cache_hits, (record.cache_tier,))
+            counts[metrics.cache_hits, (record.cache_tier,)] += 1
         if record.saved_s:
-            count(metrics.cache_saved, (), record.saved_s)
+            counts[metrics.cache_saved, ()] += record.saved_s
 
     def _time_request(self, record: RequestRecord) -> None:
-        metrics, time = self._metrics, self._heard.time
+        metrics, times = self._metrics, self._heard.times
         operation = (record.operation.value,)
-        first_s = record.seconds_to_first_piece
-        time(metrics.duration, operation, record.seconds)
-        time(metrics.time_to_first_piece, operation, first_s)
-        time(metrics.prediction_error, (), record.prediction_error_s)
-        if (kind := light_kind(record)) is not None:
-            time(metrics.light_requests, (kind,), first_s)
+        times[metrics.duration, operation].append(record.seconds)
+        if (first_s := record.seconds_to_first_piece) is not None:
+            times[metrics.time_to_first_piece, operation].append(first_s)
+            if (kind := light_kind(record)) is not None:
+                times[metrics.light_requests, (kind,)].append(first_s)
+        if (error_s := record.prediction_error_s) is not None:
+            times[metrics.prediction_error, ()].append(error_s)
         if record.times is not None:
             for phase, begin, end in record.times.phases():
-                time(metrics.engine_phases, (phase,), end - begin)
+                times[metrics.engine_phases, (phase,)].append(end - begin)
 
     def _count_exchange(self, exchange: Exchange) -> None:
-        metrics, count, time = self._metrics, self._heard.count, self._heard.time
+        metrics, counts, times = self._metrics, self._heard.counts, self._heard.times
         method = exchange.method if exchange.method in _METHODS else "other"
-        count(metrics.http_requests, (exchange.route, method, f"{exchange.status // 100}xx"))
-        time(metrics.http_duration, (exchange.route, method), exchange.seconds)
+        status = f"{exchange.status // 100}xx"
+        counts[metrics.http_requests, (exchange.route, method, status)] += 1
+        times[metrics.http_duration, (exchange.route, method)].append(exchange.seconds)
         for stage, begin, end in exchange.call.spans:
             if stage != "engine":
-                time(metrics.stages, (stage,), end - begin)
+                times[metrics.stages, (stage,)].append(end - begin)
         error = exchange.refusal
         if error is not None and not exchange.call.records:
             fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
-            count(metrics.refusals, (_DOOR, error.code or error.type, fault.value))
+            counts[metrics.refusals, (_DOOR, error.code or error.type, fault.value)] += 1
             if (limit := getattr(error, "limit", None)) is not None:
-                count(metrics.limit_refusals, (limit,))
+                counts[metrics.limit_refusals, (limit,)] += 1
 
 
 class _Heard:
     """Counts and times by series, until they are told."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[tuple[Counter, _Labels], float] = defaultdict(float)
-        self._times: defaultdict[tuple[BatchHistogram, _Labels], list[float]] = defaultdict(list)
-
-    def count(self, counter: Counter, labels: _Labels, amount: float = 1) -> None:
-        self._counts[counter, labels] += amount
-
-    def time(self, histogram: BatchHistogram, labels: _Labels, seconds: float | None) -> None:
-        """None: there is nothing to add."""
-        if seconds is not None:
-            self._times[histogram, labels].append(seconds)
+        self.counts: defaultdict[tuple[Counter, _Labels], float] = defaultdict(float)
+        self.times: defaultdict[tuple[BatchHistogram, _Labels], list[float]] = defaultdict(list)
 
     def tell(self) -> None:
         """Touch each series once, which is dear: all processes of the service share its value."""
-        for (counter, labels), amount in self._counts.items():
+        for (counter, labels), amount in self.counts.items():
             (counter.labels(*labels) if labels else counter).inc(amount)
-        for (histogram, labels), values in self._times.items():
+        for (histogram, labels), values in self.times.items():
             (histogram.labels(*labels) if labels else histogram).observe_all(values)
 
 

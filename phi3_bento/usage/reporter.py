@@ -41,7 +41,8 @@ class Reporter:
         """Notes that nobody heard of."""
         self._untold = 0
         self._period_s = period_s
-        self._hearing = threading.Lock()
+        # Re-entrant: hearing makes objects, at which the collector may end a request that was left.
+        self._hearing = threading.RLock()
         self._telling = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None

@@ -20,14 +20,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 
 from loadtests.compare.contestants import Contestant, litellm_proxy
 from tests.api.test_access import run_keys
-from tests.support import REPOSITORY, free_port, running, serve_command, wait_for
+from tests.support import REPOSITORY, Service, free_port, running, serve_command, wait_for
 
 PATH = "/v1/chat/completions"
 BODY = (
@@ -129,8 +129,23 @@ def inside_ms(asked: Contestant, requests: int = 200) -> float:
     return statistics.median(times)
 
 
+def ask_once(asked: Contestant) -> httpx.Response:
+    """The same request, alone."""
+    headers = {**asked.headers, "content-type": "application/json"}
+    return httpx.post(asked.url + PATH, content=_body(asked), headers=headers, timeout=120)
+
+
 def _body(asked: Contestant) -> str:
     return BODY.replace("MODEL", asked.model)
+
+
+def limited(name: str, service: Service) -> Contestant:
+    """This service, asked with a key that has every limit, and never reaches one."""
+    model = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
+    limits = [word for limit in LIMITS for word in (limit, PLENTY)]
+    limits += ["--concurrent-requests", "999"]
+    key = run_keys(service, "create", "--tenant", "load", *limits)
+    return Contestant(name, service.url, model, {"authorization": f"Bearer {key}"})
 
 
 @contextmanager
@@ -141,13 +156,8 @@ def contestants(options: argparse.Namespace, directory: Path) -> Iterator[list[C
         if options.model:
             environment["PHI3_MODEL"] = options.model
         service = stack.enter_context(running(serve_command(), directory, environment))
-        model = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
-        limits = [word for name in LIMITS for word in (name, PLENTY)]
-        limits += ["--concurrent-requests", "999"]
-        key = run_keys(service, "create", "--tenant", "load", *limits)
-        headers = {"authorization": f"Bearer {key}"}
-        hit = Contestant("hit", service.url, model, headers)
-        asked = [Contestant("trivial", stack.enter_context(trivial()), model, headers), hit]
+        hit = limited("hit", service)
+        asked = [replace(hit, name="trivial", url=stack.enter_context(trivial())), hit]
         if options.litellm:
             asked.append(stack.enter_context(litellm_proxy(options.litellm, hit)))
         yield asked
@@ -159,11 +169,7 @@ def measure(options: argparse.Namespace) -> int:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         everybody = stack.enter_context(contestants(options, directory))
         for asked in everybody:
-            headers = {**asked.headers, "content-type": "application/json"}
-            answer = httpx.post(
-                asked.url + PATH, content=_body(asked), headers=headers, timeout=120
-            )
-            answer.raise_for_status()
+            ask_once(asked).raise_for_status()
         results: dict[str, list[Result]] = {asked.name: [] for asked in everybody}
         for number in range(options.rounds + 1):
             for asked in everybody:

@@ -17,12 +17,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
 from loadtests.compare.contestants import Contestant
-from loadtests.hits import BODY, LIMITS, PATH, PLENTY, Result, ask
-from tests.api.test_access import run_keys
+from loadtests.hits import Result, ask, ask_once, limited
 from tests.collector import otlp_collector
 from tests.support import REPOSITORY, Service, bentoml_command, running, wait_for
 
@@ -66,18 +64,11 @@ def subject(name: str, options: argparse.Namespace, collector: str) -> Iterator[
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         service = stack.enter_context(running(command, directory, settings, folder))
-        model = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
-        limits = [word for limit in LIMITS for word in (limit, PLENTY)]
-        limits += ["--concurrent-requests", "999"]
-        key = run_keys(service, "create", "--tenant", "load", *limits)
-        asked = Contestant(name, service.url, model, {"authorization": f"Bearer {key}"})
-        headers = {**asked.headers, "content-type": "application/json"}
-        body = BODY.replace("MODEL", model)
+        asked = limited(name, service)
 
         def is_hit() -> bool:
             # A service takes a moment to learn of its first key.
-            answer = httpx.post(service.url + PATH, content=body, headers=headers, timeout=120)
-            return "hit" in answer.headers.get("cache-status", "")
+            return "hit" in ask_once(asked).headers.get("cache-status", "")
 
         wait_for(is_hit, f"a hit of {name}")
         yield Subject(service, asked, directory)

@@ -72,9 +72,11 @@ def _ask_each(target: Target, question: Callable[[psutil.Process], float]) -> li
 
 
 @contextmanager
-def sampled(target: Target, seconds: float) -> Iterator[Sampler]:
+def sampled(
+    target: Target, seconds: float, *, least_interval_s: float = LEAST_INTERVAL_S
+) -> Iterator[Sampler]:
     """Sample while the block runs, which takes about `seconds`."""
-    sampler = Sampler(target, max(LEAST_INTERVAL_S, seconds / MOST_SAMPLES))
+    sampler = Sampler(target, max(least_interval_s, seconds / MOST_SAMPLES))
     thread = threading.Thread(target=sampler.run, daemon=True)
     thread.start()
     try:

@@ -34,6 +34,8 @@ class Setup:
     """`PHI3_…` beside model, engine, port and data directory."""
     tenants: Mapping[str, Quota]
     cgroup: bool
+    memory_bytes: int = MEMORY_BYTES
+    """The cgroup's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,11 @@ def under_load(setup: Setup) -> Iterator[Target]:
         reason = why_no_cgroup() if setup.cgroup else "as was asked (--no-cgroup)"
         group, command, place = None, serve_command(), f"in no cgroup: {reason}"
         if reason is None:
-            group = stack.enter_context(cgroup("phi3-load", memory_bytes=MEMORY_BYTES, cpus=CPUS))
+            group = stack.enter_context(
+                cgroup("phi3-load", memory_bytes=setup.memory_bytes, cpus=CPUS)
+            )
             command = [sys.executable, "-m", "loadtests.service", group.name, *command]
-            place = f"in a cgroup of CPUs {CPUS} and {MEMORY_BYTES / 2**30:g} GiB"
+            place = f"in a cgroup of CPUs {CPUS} and {setup.memory_bytes / 2**30:g} GiB"
         env = {"PHI3_MODEL": setup.model, "PHI3_ENGINE": setup.engine, **setup.settings}
         service = stack.enter_context(running(command, directory, env))
         yield Target(service, keys, group, place)

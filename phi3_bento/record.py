@@ -18,6 +18,11 @@ class Fault(StrEnum):
     CLIENT = "client"
     SERVICE = "service"
 
+    @classmethod
+    def of(cls, error: Phi3Error) -> "Fault":
+        """Whose fault an error is."""
+        return cls.SERVICE if error.is_ours else cls.CLIENT
+
 
 @dataclass(slots=True)
 class RequestRecord:
@@ -58,7 +63,7 @@ class RequestRecord:
 
     def blame(self, error: Phi3Error) -> str:
         """Note whose fault an error is; returns the outcome that it makes."""
-        self.fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
+        self.fault = Fault.of(error)
         self.limit = error.limit if isinstance(error, RateLimited) else None
         return error.code or error.type
 

@@ -13,8 +13,9 @@ PROCESSES_BYTES = 1_620 * MIB
 WORKING_BYTES = 450 * MIB
 """What a prefill chunk of the full-size model needs for a moment, and the allocator keeps of it.
 
-The sum of both comes from one run of `synthetic:phi-3-mini` under load in a memory cgroup (about
-2,400 MiB above weights and KV cache), rounded up; how it divides between them is an estimate.
+The sum of both comes from `synthetic:phi-3-mini` under load in a memory cgroup: 1,882 MiB above
+weights and KV cache alone on the machine, 1,973 beside other work, and some more; how it divides
+between them is an estimate.
 """
 
 HEADROOM_BYTES = 128 * MIB

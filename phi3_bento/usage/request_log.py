@@ -59,18 +59,20 @@ def add_facts(facts: dict[str, Any], exchange: Exchange) -> None:
     facts["outcome"] = _outcome(exchange)
     facts["duration_ms"] = _ms(exchange.seconds)
     facts["timings_ms"] = {name: _ms(seconds) for name, seconds in call.timings.items()}
-    if len(records) == 1:
-        _add_request(facts, records[0])
-    elif records:
-        _add_requests(facts, records)
+    if records:
+        first = records[0]
+        facts["operation"] = first.operation.value
+        facts["model"] = first.model or None
+        facts["stream"] = first.stream
+        if len(records) == 1:
+            _add_request(facts, first)
+        else:
+            _add_requests(facts, records)
 
 
 def _add_request(facts: dict[str, Any], record: RequestRecord) -> None:
     """Of a request that asked for one thing, as nearly all do."""
     tokens = record.tokens
-    facts["operation"] = record.operation.value
-    facts["model"] = record.model or None
-    facts["stream"] = record.stream
     facts["prompt_tokens"] = tokens.prompt
     facts["cached_tokens"] = tokens.cached
     facts["completion_tokens"] = tokens.completion
@@ -85,10 +87,6 @@ def _add_request(facts: dict[str, Any], record: RequestRecord) -> None:
 
 
 def _add_requests(facts: dict[str, Any], records: Sequence[RequestRecord]) -> None:
-    first = records[0]
-    facts["operation"] = first.operation.value
-    facts["model"] = first.model or None
-    facts["stream"] = first.stream
     for kind in ("prompt", "cached", "completion"):
         facts[f"{kind}_tokens"] = sum(getattr(record.tokens, kind) for record in records)
     facts["requests"] = len(records)

@@ -87,8 +87,8 @@ class Tally:
                 times[metrics.stages, (stage,)].append(end - begin)
         error = exchange.refusal
         if error is not None and not exchange.call.records:
-            fault = Fault.SERVICE if error.is_ours else Fault.CLIENT
-            counts[metrics.refusals, (_DOOR, error.code or error.type, fault.value)] += 1
+            reason, fault = error.code or error.type, Fault.of(error).value
+            counts[metrics.refusals, (_DOOR, reason, fault)] += 1
             if (limit := getattr(error, "limit", None)) is not None:
                 counts[metrics.limit_refusals, (limit,)] += 1
 

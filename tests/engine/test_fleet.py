@@ -1,7 +1,6 @@
 """Two replicas of the demo model behind the router: spreading, a hot prefix, death under load."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -75,7 +74,7 @@ async def test_a_killed_replica_loses_the_streams_that_it_was_running(fleet: Fle
     """SIGKILL for all its processes. What had no first byte is answered by the other replica."""
     long = {"max_tokens": 300, "ignore_eos": True}
     async with traffic(fleet, 6, "{number} streams.", streams=True, **long) as streams:
-        await _until(lambda: len(_begun(streams)) == 6)
+        await asyncio.to_thread(wait_for, lambda: len(_begun(streams)) == 6, "six streams", 60)
         lost = await _load(fleet, 1)
         async with traffic(fleet, 4, "{number} waits.", streams=False, **long) as others:
             await asyncio.sleep(0.5)
@@ -93,7 +92,7 @@ async def test_a_killed_replica_loses_the_streams_that_it_was_running(fleet: Fle
 
 
 async def test_a_killed_replica_is_back_and_takes_load_again(fleet: Fleet) -> None:
-    await _until(lambda: len(fleet.listed()) == 2, 120)
+    await asyncio.to_thread(wait_for, lambda: len(fleet.listed()) == 2, "both replicas", 120)
     assert fleet.replica(1)["restarts"] == 1
     before = await asyncio.to_thread(answered, fleet)
     async with traffic(fleet, 8, "{number} is asked again.", max_tokens=16) as again:
@@ -119,11 +118,3 @@ async def _load(fleet: Fleet, number: int) -> int:
     async with httpx.AsyncClient() as client:
         response = await client.get(f"{fleet.replica_url(number)}/load")
         return int(response.json()["server_load"])
-
-
-async def _until(condition: object, limit_s: float = 60.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + limit_s
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.1)

@@ -1,133 +1,84 @@
 """What watching costs a cache hit: metrics, log and traces together, against the same without.
 
-    python -m loadtests.observability --rounds 10
+    python -m loadtests.observability
+    python -m loadtests.observability --parts --cycles 60
 
-The services run at the same time and are asked in turns by wrk, so that whatever else the machine
-does meets all alike. Judged is the CPU that a service takes for a request, which other work on the
-machine changes less than rates. `on` is as it comes, with a collector: JSON lines to a file, one
-request in a hundred traced. `all` traces every request. Exit code 1 when `on` costs too much.
+One service is asked by wrk without a pause, while by turns nobody and all listeners hear of its
+requests (`loadtests/watched`). Judged is the CPU that its process takes for a request, in a turn
+against the turns without listeners of the same cycle. `on` is as it comes, with a collector: JSON
+lines to a file, one request in a hundred traced. Spans are sent at the end of each turn, which a
+service does every 5 s. With --parts there are turns of each listener alone, and of `all`, which
+traces every request. Exit code 1 when `on` costs too much.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
-
-from loadtests.compare.contestants import Contestant
-from loadtests.hits import Result, ask, ask_once, limited
+from loadtests.hits import ask, ask_once, limited
 from tests.collector import otlp_collector
-from tests.support import REPOSITORY, Service, bentoml_command, running, wait_for
+from tests.support import REPOSITORY, bentoml_command, running, wait_for
 
-SILENT = REPOSITORY / "loadtests" / "silent"
+WATCHED = REPOSITORY / "loadtests" / "watched"
+ASKED_S = 5
+_WARM_S = 3
 
-
-@dataclass(frozen=True)
-class Subject:
-    """A service under load."""
-
-    service: Service
-    asked: Contestant
-    directory: Path
-
-    def cpu_s(self) -> float:
-        """What its processes have used so far."""
-        root = psutil.Process(self.service.process.pid)
-        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
-        return sum(each.user + each.system for each in times)
+Cycle = dict[str, float]
+"""Microseconds of CPU a request, by turn."""
 
 
-@dataclass(frozen=True)
-class Round:
-    """One service, asked for some seconds."""
-
-    result: Result
-    cpu_ms: float
-    """CPU for one request."""
-
-
-@contextmanager
-def subject(name: str, options: argparse.Namespace, collector: str) -> Iterator[Subject]:
-    """Start one of them, with a key that has every limit and an answer that is kept."""
-    traces = {"on": "0.01", "all": "1"}
-    settings = {"PHI3_ENGINE": options.engine}
-    command, folder = bentoml_command(), REPOSITORY
-    if name == "off":
-        command, folder = bentoml_command("silent:Phi3Service"), SILENT
-    else:
-        settings |= {"PHI3_OTLP_ENDPOINT": collector, "PHI3_TRACE_SHARE": traces[name]}
+def measure(options: argparse.Namespace) -> list[Cycle]:
+    """Ask the service until it has taken all its turns."""
     with ExitStack() as stack:
+        collector = stack.enter_context(otlp_collector())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        service = stack.enter_context(running(command, directory, settings, folder))
-        asked = limited(name, service)
+        settings = {
+            "PHI3_ENGINE": options.engine,
+            "PHI3_OTLP_ENDPOINT": collector.url,
+            "PHI3_TRACE_SHARE": "0.01",
+            "WATCHED_DIRECTORY": str(directory),
+            "WATCHED_CYCLES": str(options.cycles),
+            "WATCHED_TURN_S": str(options.turn),
+            "WATCHED_PARTS": str(options.parts),
+        }
+        command = bentoml_command("watched:Phi3Service")
+        service = stack.enter_context(running(command, directory, settings, WATCHED))
+        asked = limited("watched", service)
 
         def is_hit() -> bool:
             # A service takes a moment to learn of its first key.
             return "hit" in ask_once(asked).headers.get("cache-status", "")
 
-        wait_for(is_hit, f"a hit of {name}")
-        yield Subject(service, asked, directory)
-
-
-def measure(each: Subject, options: argparse.Namespace) -> Round:
-    """Ask it for a while."""
-    before = each.cpu_s()
-    result = ask(each.asked, options.seconds, options.connections, each.directory)
-    return Round(result, (each.cpu_s() - before) * 1000 / (result.rate * options.seconds))
-
-
-def run(options: argparse.Namespace) -> int:
-    """Measure, print a Markdown table, compare with the limit."""
-    names = ("off", "on", "all")
-    rounds: dict[str, list[Round]] = {name: [] for name in names}
-    with ExitStack() as stack:
-        collector = stack.enter_context(otlp_collector())
-        subjects = {
-            name: stack.enter_context(subject(name, options, collector.url)) for name in names
-        }
-        for number in range(options.rounds + 1):
-            # In turns, and not always the same one first.
-            for name in names if number % 2 else reversed(names):
-                measured = measure(subjects[name], options)
-                if number:  # the first round warms up
-                    rounds[name].append(measured)
+        wait_for(is_hit, "a hit")
+        ask(asked, _WARM_S, options.connections, directory)
+        (directory / "go").touch()
+        while not (directory / "turns.json").exists():
+            ask(asked, ASKED_S, options.connections, directory)
             collector.spans.clear()
-    return report(rounds, options)
+        cycles: list[Cycle] = json.loads((directory / "turns.json").read_text())
+    return cycles
 
 
-def report(rounds: dict[str, list[Round]], options: argparse.Namespace) -> int:
+def costs(cycles: list[Cycle], name: str) -> list[float]:
+    """How much more a turn took than those without listeners, as a share, cycle by cycle."""
+    return [
+        cycle[name] / statistics.mean((cycle["off"], cycle["off again"])) - 1 for cycle in cycles
+    ]
+
+
+def report(cycles: list[Cycle], options: argparse.Namespace) -> int:
     """Print what was measured; the exit code."""
-    print(f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s\n")
-    print("| | requests/s, median | p50 ms | p99 ms | CPU ms a request, median (quartiles) |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, each in rounds.items():
-        rate, p50, p99 = (
-            statistics.median(getattr(one.result, what) for one in each)
-            for what in ("rate", "p50_ms", "p99_ms")
-        )
-        cpu = spread(one.cpu_ms for one in each)
-        print(f"| {name} | {rate:,.0f} | {p50:.1f} | {p99:.1f} | {cpu} |")
-    for name in ("on", "all"):
-        pairs = list(zip(rounds[name], rounds["off"], strict=True))
-        cpu = [one.cpu_ms / other.cpu_ms - 1 for one, other in pairs]
-        rate = [one.result.rate / other.result.rate - 1 for one, other in pairs]
-        print(f"\n{name} against off, CPU a request: {share(cpu)}; requests/s: {share(rate)}")
-    cost = statistics.median(
-        one.cpu_ms / other.cpu_ms - 1
-        for one, other in zip(rounds["on"], rounds["off"], strict=True)
-    )
-    return int(cost > options.most)
-
-
-def spread(values: Iterator[float]) -> str:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(list(values), n=4)
-    return f"{middle:.3f} ({low:.3f}–{high:.3f})"
+    print(f"{options.connections} connections, {len(cycles)} cycles of turns of {options.turn} s\n")
+    print("| | CPU µs a request, median | against off, median (quartiles) |")
+    print("| --- | --- | --- |")
+    for name in cycles[0]:
+        middle = statistics.median(cycle[name] for cycle in cycles)
+        print(f"| {name} | {middle:.0f} | {share(costs(cycles, name))} |")
+    return int(statistics.median(costs(cycles, "on")) > options.most)
 
 
 def share(values: list[float]) -> str:
@@ -140,11 +91,13 @@ def main() -> int:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="echo", choices=["vllm", "echo"])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--cycles", type=int, default=150)
+    parser.add_argument("--parts", action="store_true", help="also one by one")
+    parser.add_argument("--turn", type=float, default=0.5, help="seconds")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--most", type=float, default=0.05)
-    return run(parser.parse_args())
+    options = parser.parse_args()
+    return report(measure(options), options)
 
 
 if __name__ == "__main__":

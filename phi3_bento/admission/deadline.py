@@ -46,6 +46,13 @@ class Work:
     prompt_tokens: int
     new_tokens: int
     """Tokens that are still to come, at most."""
+    saved_tokens: int = 0
+    """Of the prompt's, what the engine will not compute; below 0 where more than estimated."""
+
+    @property
+    def computed_tokens(self) -> int:
+        """What the engine reads of the prompt: it has the rest in its KV cache."""
+        return self.prompt_tokens - self.saved_tokens
 
     @property
     def held_tokens(self) -> int:
@@ -105,7 +112,7 @@ def predict_first_token_s(
     `running` have had theirs; `ahead` still wait and go first. `own` waits until there is room for
     it, and for the prompts that are computed before and with its own.
     """
-    tokens = sum(work.prompt_tokens for work in ahead) + own.prompt_tokens
+    tokens = sum(work.computed_tokens for work in ahead) + own.computed_tokens
     steps = max(1, ceil(tokens / room.chunk_tokens))
     decode_step_s = speed.decode_step_s(min(len(running), room.sequences))
     waiting_s = _steps_until_room(room, running, [*ahead, own]) * decode_step_s

@@ -40,29 +40,34 @@ def work_of(operation: Operation, body: Mapping[str, Any], *, context_tokens: in
     return Work(sum(fitting), choices * new_tokens)
 
 
+def message_tokens(message: Mapping[str, Any]) -> int:
+    """An estimate of a message of a chat."""
+    return TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
+
+
+def text_tokens(text: object) -> int:
+    """An estimate of a text; 0 for what is none."""
+    if not isinstance(text, str):
+        return 0
+    return ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
+
+
 def _messages_tokens(body: Mapping[str, Any]) -> int:
-    messages = body.get("messages") or ()
-    return sum(TOKENS_PER_MESSAGE + _content_tokens(message.get("content")) for message in messages)
+    return sum(map(message_tokens, body.get("messages") or ()))
 
 
 def _content_tokens(content: object) -> int:
     if isinstance(content, list):
-        return sum(_text_tokens(part.get("text")) for part in content if isinstance(part, dict))
-    return _text_tokens(content)
+        return sum(text_tokens(part.get("text")) for part in content if isinstance(part, dict))
+    return text_tokens(content)
 
 
 def _prompts_tokens(prompt: object) -> list[int]:
     if not isinstance(prompt, list):
-        return [_text_tokens(prompt)]
+        return [text_tokens(prompt)]
     if prompt and isinstance(prompt[0], int):
         return [len(prompt)]
-    return [len(each) if isinstance(each, list) else _text_tokens(each) for each in prompt]
-
-
-def _text_tokens(text: object) -> int:
-    if not isinstance(text, str):
-        return 0
-    return ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
+    return [len(each) if isinstance(each, list) else text_tokens(each) for each in prompt]
 
 
 def _number(value: object) -> int:

@@ -13,6 +13,7 @@ from phi3_bento.admission.backlog import Backlog, Place
 from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.admission.demand import work_of
 from phi3_bento.admission.limits import Lease, Limiter
+from phi3_bento.admission.prefixes import Prompt, PromptMeter
 from phi3_bento.admission.salts import Salts
 from phi3_bento.call import Call
 from phi3_bento.core import Job, Operation, TokenCount
@@ -58,6 +59,7 @@ class Gate:
         self._limiter = limiter
         room = Room(card.max_sequences, card.kv_tokens, chunk_tokens)
         self.backlog = Backlog(room=room, meter=meter, max_waiting=max_waiting)
+        self._prompts = PromptMeter(card.kv_tokens)
         self._refusal: Callable[[], Phi3Error] | None = None
 
     def shut(self, refusal: Callable[[], Phi3Error]) -> None:
@@ -76,8 +78,7 @@ class Gate:
         if self._refusal is not None:
             raise self._refusal()
         if operation.is_generation and self.backlog.is_full(is_idle=call.is_idle):
-            work = work_of(operation, body, context_tokens=self._card.max_context_tokens)
-            self._enter(TokenCount(), work, call)
+            self._enter(TokenCount(), self._prompt(operation, body, call).work, call)
 
     @asynccontextmanager
     async def let_in(
@@ -90,10 +91,10 @@ class Gate:
         """
         if self._refusal is not None:
             raise self._refusal()
-        work = work_of(job.operation, body, context_tokens=self._card.max_context_tokens)
-        lease = await self._lease(call, work.held_tokens)
+        prompt = self._prompt(job.operation, body, call)
+        lease = await self._lease(call, prompt.work.held_tokens)
         try:
-            place = self._enter(job.tokens, work, call)
+            place = self._enter(job.tokens, prompt.work, call)
         except BaseException:
             await lease.release()
             raise
@@ -112,6 +113,7 @@ class Gate:
             await lease.settle(job.tokens.total)
             raise
         place.leave()
+        self._prompts.learn(prompt, job.tokens)
         await lease.settle(job.tokens.total)
 
     @asynccontextmanager
@@ -132,6 +134,10 @@ class Gate:
         call.headers.update(lease.standing.headers())
         call.has_standing = True
         return lease
+
+    def _prompt(self, operation: Operation, body: Mapping[str, Any], call: Call) -> Prompt:
+        work = work_of(operation, body, context_tokens=self._card.max_context_tokens)
+        return self._prompts.read(call.caller.tenant, body, work)
 
     def _enter(self, tokens: TokenCount, work: Work, call: Call) -> Place:
         # Who wants to go last has no deadline by default.

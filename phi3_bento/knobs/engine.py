@@ -51,9 +51,9 @@ class EngineKnobs(BaseModel):
         32, ge=1, le=256, description="Sequences that the engine works on at the same time."
     )
     prefill_chunk_tokens: int = Field(
-        512,
+        128,
         ge=64,
         le=8192,
-        description="Tokens per engine step; smaller lets running streams go on during a long "
-        "prefill, larger makes the prefill faster.",
+        description="Tokens per engine step, which nobody interrupts; larger reads long prompts a "
+        "little faster on a CPU, and much faster on a GPU (2048).",
     )

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
 from phi3_bento.call import Exchange
+from phi3_bento.core import TokenCount
 from phi3_bento.record import Fault, RequestRecord
 from phi3_bento.usage.batch_histogram import BatchHistogram
 from phi3_bento.usage.metrics import Metrics
@@ -26,86 +28,130 @@ class Tally:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._heard = _Heard()
+        self._heard = _Heard(metrics)
 
     def hear(self, what: RequestRecord | Exchange) -> None:
         """Count it, in memory of this process alone."""
         if isinstance(what, Exchange):
-            self._count_exchange(what)
+            self._heard.add_exchange(what)
         else:
-            self._count_request(what)
-            self._time_request(what)
+            self._heard.add_request(what)
 
     def take(self) -> Callable[[], None]:
         """Hand over what was counted: a call that adds it to the metrics."""
-        heard, self._heard = self._heard, _Heard()
+        heard, self._heard = self._heard, _Heard(self._metrics)
         return heard.tell
 
-    def _count_request(self, record: RequestRecord) -> None:
-        # Dictionaries by hand, and no method for each count: this is a part of every hit's time.
-        metrics, counts = self._metrics, self._heard.counts
-        fault = record.fault.value
-        counts[metrics.requests, (record.operation.value, record.outcome, fault)] += 1
-        if record.let_in:
-            tokens = record.tokens
-            counts[metrics.tokens, ("prompt",)] += tokens.prompt
-            counts[metrics.tokens, ("cached",)] += tokens.cached
-            counts[metrics.tokens, ("completion",)] += tokens.completion
-        elif record.fault is not Fault.NONE:
-            counts[metrics.refusals, (_PIPELINE, record.outcome, fault)] += 1
-        if record.limit:
-            counts[metrics.limit_refusals, (record.limit,)] += 1
-        if record.cache_status:
-            counts[metrics.cache_results, (record.cache_status,)] += 1
-        if record.cache_tier:
-            counts[metrics.cache_hits, (record.cache_tier,)] += 1
-        if record.saved_s:
-            counts[metrics.cache_saved, ()] += record.saved_s
 
-    def _time_request(self, record: RequestRecord) -> None:
-        metrics, times = self._metrics, self._heard.times
-        operation = (record.operation.value,)
-        times[metrics.duration, operation].append(record.seconds)
+@dataclass(slots=True)
+class _Alike:
+    """Requests that count in the same series, and what is different about them.
+
+    One lookup for a request instead of one for each series: this is a part of every hit's time.
+    """
+
+    operation: str
+    outcome: str
+    fault: Fault
+    limit: str | None
+    cache_status: str | None
+    cache_tier: str | None
+    light_kind: str | None
+    let_in: bool
+    tokens: TokenCount = field(default_factory=TokenCount)
+    saved_s: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    first_piece_s: list[float] = field(default_factory=list)
+
+    def add(self, record: RequestRecord) -> None:
+        self.seconds.append(record.seconds)
         if (first_s := record.seconds_to_first_piece) is not None:
-            times[metrics.time_to_first_piece, operation].append(first_s)
-            if (kind := light_kind(record)) is not None:
-                times[metrics.light_requests, (kind,)].append(first_s)
-        if (error_s := record.prediction_error_s) is not None:
-            times[metrics.prediction_error, ()].append(error_s)
-        if record.times is not None:
-            for phase, begin, end in record.times.phases():
-                times[metrics.engine_phases, (phase,)].append(end - begin)
-
-    def _count_exchange(self, exchange: Exchange) -> None:
-        metrics, counts, times = self._metrics, self._heard.counts, self._heard.times
-        method = exchange.method if exchange.method in _METHODS else "other"
-        status = f"{exchange.status // 100}xx"
-        counts[metrics.http_requests, (exchange.route, method, status)] += 1
-        times[metrics.http_duration, (exchange.route, method)].append(exchange.seconds)
-        for stage, begin, end in exchange.call.spans:
-            if stage != "engine":
-                times[metrics.stages, (stage,)].append(end - begin)
-        error = exchange.refusal
-        if error is not None and not exchange.call.records:
-            reason, fault = error.code or error.type, Fault.of(error).value
-            counts[metrics.refusals, (_DOOR, reason, fault)] += 1
-            if (limit := getattr(error, "limit", None)) is not None:
-                counts[metrics.limit_refusals, (limit,)] += 1
+            self.first_piece_s.append(first_s)
+        self.saved_s += record.saved_s
+        if self.let_in:
+            self.tokens.prompt += record.tokens.prompt
+            self.tokens.cached += record.tokens.cached
+            self.tokens.completion += record.tokens.completion
 
 
 class _Heard:
-    """Counts and times by series, until they are told."""
+    """What was heard of, until it is told."""
 
-    def __init__(self) -> None:
-        self.counts: defaultdict[tuple[Counter, _Labels], float] = defaultdict(float)
-        self.times: defaultdict[tuple[BatchHistogram, _Labels], list[float]] = defaultdict(list)
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._alike: dict[tuple[object, ...], _Alike] = {}
+        self._http_s: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
+        self._counts: defaultdict[tuple[Counter, _Labels], float] = defaultdict(float)
+        self._times: defaultdict[tuple[BatchHistogram, _Labels], list[float]] = defaultdict(list)
+
+    def add_request(self, record: RequestRecord) -> None:
+        way = (
+            *(record.operation, record.outcome, record.fault, record.limit),
+            *(record.cache_status, record.cache_tier, light_kind(record), record.let_in),
+        )
+        alike = self._alike.get(way)
+        if alike is None:
+            alike = self._alike[way] = _Alike(*way)
+        alike.add(record)
+        if (error_s := record.prediction_error_s) is not None:
+            self._times[self._metrics.prediction_error, ()].append(error_s)
+        if record.times is not None:
+            for phase, begin, end in record.times.phases():
+                self._times[self._metrics.engine_phases, (phase,)].append(end - begin)
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        self._http_s[exchange.route, exchange.method, exchange.status].append(exchange.seconds)
+        for stage, begin, end in exchange.call.spans:
+            if stage != "engine":
+                self._times[self._metrics.stages, (stage,)].append(end - begin)
+        error = exchange.refusal
+        if error is not None and not exchange.call.records:
+            reason, fault = error.code or error.type, Fault.of(error).value
+            self._counts[self._metrics.refusals, (_DOOR, reason, fault)] += 1
+            if (limit := getattr(error, "limit", None)) is not None:
+                self._counts[self._metrics.limit_refusals, (limit,)] += 1
 
     def tell(self) -> None:
         """Touch each series once, which is dear: all processes of the service share its value."""
-        for (counter, labels), amount in self.counts.items():
+        for alike in self._alike.values():
+            self._count(alike)
+            self._time(alike)
+        for (route, method, status), values in self._http_s.items():
+            known = method if method in _METHODS else "other"
+            answers = (route, known, f"{status // 100}xx")
+            self._counts[self._metrics.http_requests, answers] += len(values)
+            self._times[self._metrics.http_duration, (route, known)] += values
+        for (counter, labels), amount in self._counts.items():
             (counter.labels(*labels) if labels else counter).inc(amount)
-        for (histogram, labels), values in self.times.items():
+        for (histogram, labels), values in self._times.items():
             (histogram.labels(*labels) if labels else histogram).observe_all(values)
+
+    def _count(self, alike: _Alike) -> None:
+        metrics, counts, number = self._metrics, self._counts, len(alike.seconds)
+        outcome, fault = alike.outcome, alike.fault
+        counts[metrics.requests, (alike.operation, outcome, fault)] += number
+        if alike.let_in:
+            counts[metrics.tokens, ("prompt",)] += alike.tokens.prompt
+            counts[metrics.tokens, ("cached",)] += alike.tokens.cached
+            counts[metrics.tokens, ("completion",)] += alike.tokens.completion
+        elif fault is not Fault.NONE:
+            counts[metrics.refusals, (_PIPELINE, outcome, fault)] += number
+        if alike.limit:
+            counts[metrics.limit_refusals, (alike.limit,)] += number
+        if alike.cache_status:
+            counts[metrics.cache_results, (alike.cache_status,)] += number
+        if alike.cache_tier:
+            counts[metrics.cache_hits, (alike.cache_tier,)] += number
+        if alike.saved_s:
+            counts[metrics.cache_saved, ()] += alike.saved_s
+
+    def _time(self, alike: _Alike) -> None:
+        metrics, times = self._metrics, self._times
+        times[metrics.duration, (alike.operation,)] += alike.seconds
+        if alike.first_piece_s:
+            times[metrics.time_to_first_piece, (alike.operation,)] += alike.first_piece_s
+            if alike.light_kind is not None:
+                times[metrics.light_requests, (alike.light_kind,)] += alike.first_piece_s
 
 
 def light_kind(record: RequestRecord) -> str | None:

@@ -24,7 +24,7 @@ ANSWERS = "/v1/chat/completions"
 ENDLESS = {"max_tokens": 3500, "ignore_eos": True}
 LONG_PROMPT = "word " * 2000
 IN_PREFILL_S = 0.1
-"""The prompt takes 0.1 to 0.3 s, its answer seconds: asking what the engine does can take longer."""
+"""Its prompt takes 0.1 to 0.3 s, and its answer seconds; to ask what the engine does may too."""
 HANG_S = 15.0
 LOAD = 12
 KEYS = {"one": ["--concurrent-requests", "1"], "many": []}

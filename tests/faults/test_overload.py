@@ -14,13 +14,14 @@ from tests.support import Service, running, serve_command
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(0 if IS_LONG else 300)]
 
 TIMES = 10
-TOKENS = 128
+SHORT, LONG = 128, 512
+"""Tokens of an answer; the shorter it is, the more refusals are ten times the load."""
 CLIENTS = 32
 """As many as the engine has places."""
 
 CAPACITY_S, OVERLOAD_S = (20.0, 60.0) if IS_LONG else (4.0, 6.0)
 RECOVERED_S = 10.0
-FAULT = f"{TIMES} times the load that it can carry, for {OVERLOAD_S:g} s"
+FAULT = f"{TIMES} times the load that it can carry, for {OVERLOAD_S:g} s, answers of %d tokens"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,12 @@ def completed(answers: Sequence[Answer], began_at: float, seconds: float) -> flo
     return sum(at_s <= seconds for at_s in ended) / seconds
 
 
+@pytest.mark.parametrize("tokens", [SHORT, pytest.param(LONG, marks=pytest.mark.long)])
 async def test_what_is_too_much_is_refused_and_the_rest_is_answered(
-    service: Service, figures: Figures
+    service: Service, figures: Figures, tokens: int
 ) -> None:
-    async with crowd(service, words=1, tokens=TOKENS) as clients:
+    fault = FAULT % tokens
+    async with crowd(service, words=1, tokens=tokens) as clients:
         await clients.fill(CLIENTS, 2.0)
         began_at = monotonic()
         before = completed(await clients.fill(CLIENTS, CAPACITY_S), began_at, CAPACITY_S)
@@ -56,11 +59,11 @@ async def test_what_is_too_much_is_refused_and_the_rest_is_answered(
     assert {answer.status for answer in again} == {200}
     outcomes = await outcomes_of(service.data_dir, [answer.request_id for answer in done])
     assert set(outcomes.values()) == {"ok"}
-    figures.note(FAULT, "answers a second before it", f"{before:.1f}")
-    figures.note(FAULT, "answers a second during it", f"{goodput:.1f} ({goodput / before:.0%})")
-    figures.note(FAULT, f"answers a second in the {RECOVERED_S:g} s after it", f"{after:.1f}")
-    figures.note(FAULT, "refused", f"{len(refused):,} of {len(answers):,}")
+    figures.note(fault, "answers a second before it", f"{before:.1f}")
+    figures.note(fault, "answers a second during it", f"{goodput:.1f} ({goodput / before:.0%})")
+    figures.note(fault, f"answers a second in the {RECOVERED_S:g} s after it", f"{after:.1f}")
+    figures.note(fault, "refused", f"{len(refused):,} of {len(answers):,}")
     refusal_s = percentile((answer.seconds for answer in refused), 99)
     assert refusal_s is not None
-    figures.note(FAULT, "a refusal takes, p99", f"{refusal_s * 1000:.0f} ms")
-    figures.note(FAULT, "answers without a row, rows without an answer", "0")
+    figures.note(fault, "a refusal takes, p99", f"{refusal_s * 1000:.0f} ms")
+    figures.note(fault, "answers without a row, rows without an answer", "0")

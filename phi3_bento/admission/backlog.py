@@ -1,11 +1,17 @@
 """The work that was let in: how much waits, what goes first, and whether a deadline can be met."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import monotonic
 
-from phi3_bento.admission.deadline import Room, SpeedMeter, Work, predict_first_token_s
+from phi3_bento.admission.deadline import (
+    CurrentStep,
+    Room,
+    SpeedMeter,
+    Work,
+    predict_first_token_s,
+)
 from phi3_bento.core import TokenCount
 from phi3_bento.errors import DeadlineUnmeetable, Overloaded
 
@@ -17,6 +23,9 @@ _PRIORITY_WEIGHT = 2**40
 
 _MAX_PRIORITY = 2**22
 """Priorities beyond are all the same: vLLM's number has 64 bits."""
+
+_MOST_PROMISED_S = 30.0
+"""Not all come back: whoever is refused is not sent away for longer on their account."""
 
 _IDLE_PRIORITY = -_MAX_PRIORITY - 1
 
@@ -82,6 +91,8 @@ class Backlog:
         self._max_waiting = max_waiting
         self._clock = clock
         self._places: set[Place] = set()
+        self._promised_at = 0.0
+        """Until then the engine's time was promised to requests that were refused."""
 
     @property
     def is_empty(self) -> bool:
@@ -122,7 +133,7 @@ class Backlog:
             raise DeadlineUnmeetable(
                 f"The first token would come in about {predicted_s * 1000:.0f} ms, and the request "
                 f"allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
-                retry_after_s=max(1.0, predicted_s - slo_s),
+                retry_after_s=max(1.0, self._promise_s(predicted_s - slo_s, work, now)),
             )
         place = Place(
             work, tokens, order, now, predicted_s, self._step_s(), self._clock, _places=self._places
@@ -139,6 +150,14 @@ class Backlog:
         now = self._clock()
         return sum(place.is_waiting(now) for place in self._places)
 
+    def _promise_s(self, late_s: float, work: Work, now: float) -> float:
+        """In how long a request that is `late_s` late can come back, behind whoever was told so."""
+        speed = self._meter.speed()
+        added_s = 0.0 if speed is None else speed.added_s(work)
+        back_at = min(max(now + late_s, self._promised_at), now + max(late_s, _MOST_PROMISED_S))
+        self._promised_at = back_at + added_s
+        return back_at - now
+
     def _step_s(self) -> float:
         speed = self._meter.speed()
         return 0.0 if speed is None else speed.decode_step_s(len(self._places) + 1)
@@ -148,8 +167,23 @@ class Backlog:
         if speed is None:
             return None
         running = [place.remaining() for place in self._places if not place.is_waiting(now)]
-        ahead = [place.work for place in self._ahead(order, now, seats_taken=len(running))]
-        return predict_first_token_s(speed, self._room, running, ahead, work)
+        ahead = self._ahead(order, now, seats_taken=len(running))
+        current = self._current_step(ahead, now, is_decoding=bool(running))
+        works = [place.work for place in ahead]
+        return predict_first_token_s(speed, self._room, running, works, work, current)
+
+    def _current_step(
+        self, ahead: Sequence[Place], now: float, *, is_decoding: bool
+    ) -> CurrentStep:
+        """What the engine is reading of `ahead`: those who were there when its step began."""
+        if not ahead:
+            return CurrentStep()
+        began_at = self._meter.stepped_at
+        if not is_decoding:
+            # It was idle until the first of them came.
+            began_at = max(began_at, min(place.entered_at for place in ahead))
+        tokens = sum(p.work.computed_tokens for p in ahead if p.entered_at <= began_at)
+        return CurrentStep(min(tokens, self._room.chunk_tokens), now - began_at)
 
     def _ahead(self, order: int, now: float, *, seats_taken: int) -> list[Place]:
         """Who gets a first token before a newcomer with `order`.

@@ -5,10 +5,11 @@ on a CPU every step reads all weights once, and each token adds its arithmetic.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import ceil
+from time import monotonic
 
 from phi3_bento.engine.state import Step
 
@@ -27,6 +28,10 @@ class Speed:
     def decode_step_s(self, running: int) -> float:
         """One step in which `running` sequences get a token each."""
         return self.step_s + running * self.decode_s
+
+    def added_s(self, work: "Work") -> float:
+        """By how much a request makes the engine's steps longer, all together."""
+        return work.computed_tokens * self.prefill_s + work.new_tokens * self.decode_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,10 @@ class Work:
 class SpeedMeter:
     """Learns the engine's speed from its latest steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self.stepped_at = 0.0
+        """When the latest step ended, by `clock`, and the next began if there was work."""
         self._prefills: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
         self._decodes: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
         self._speed: Speed | None = None
@@ -73,6 +81,7 @@ class SpeedMeter:
         steps = self._prefills if step.prefill_tokens else self._decodes
         steps.append(step)
         self._speed = None
+        self.stepped_at = self._clock()
 
     def speed(self) -> Speed | None:
         """The speed; None before a few steps of both kinds were seen."""
@@ -104,19 +113,39 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return (intercept, slope) if intercept >= 0 else (0.0, mean_y / mean_x)
 
 
+@dataclass(frozen=True, slots=True)
+class CurrentStep:
+    """The step that the engine is at."""
+
+    prefill_tokens: int = 0
+    age_s: float = 0.0
+
+
 def predict_first_token_s(
-    speed: Speed, room: Room, running: Sequence[Work], ahead: Sequence[Work], own: Work
+    speed: Speed,
+    room: Room,
+    running: Sequence[Work],
+    ahead: Sequence[Work],
+    own: Work,
+    current: CurrentStep = CurrentStep(),
 ) -> float:
     """Seconds until `own` has its first token.
 
-    `running` have had theirs; `ahead` still wait and go first. `own` waits until there is room for
-    it, and for the prompts that are computed before and with its own.
+    `running` have had theirs; `ahead` still wait and go first, with those whose prompts are read in
+    the `current` step. `own` waits for the end of that step, until there is room for it, and for
+    the steps that read prompts before and with its own. Where there are several, whoever comes
+    meanwhile fills up the last.
     """
     tokens = sum(work.computed_tokens for work in ahead) + own.computed_tokens
+    tokens -= current.prefill_tokens
     steps = max(1, ceil(tokens / room.chunk_tokens))
     decode_step_s = speed.decode_step_s(min(len(running), room.sequences))
     waiting_s = _steps_until_room(room, running, [*ahead, own]) * decode_step_s
-    return waiting_s + tokens * speed.prefill_s + steps * decode_step_s
+    if current.prefill_tokens:
+        current_s = decode_step_s + current.prefill_tokens * speed.prefill_s
+        waiting_s += max(0.0, current_s - current.age_s)
+    read = tokens if steps == 1 else steps * room.chunk_tokens
+    return waiting_s + read * speed.prefill_s + steps * decode_step_s
 
 
 def _steps_until_room(room: Room, running: Sequence[Work], queue: Sequence[Work]) -> int:

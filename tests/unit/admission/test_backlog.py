@@ -28,7 +28,7 @@ def clock() -> Clock:
 def backlog(
     clock: Clock, *, sequences: int = 2, max_waiting: int = 2, learnt: bool = True
 ) -> Backlog:
-    meter = SpeedMeter()
+    meter = SpeedMeter(clock)
     for _ in range(8 if learnt else 0):
         meter.observe(Step(0, 1, STEP_S))
         meter.observe(Step(10, 0, STEP_S + 10 * PREFILL_S))
@@ -57,17 +57,39 @@ def test_a_deadline_that_can_be_met_is_let_in_with_its_prediction(clock: Clock) 
 def test_a_deadline_that_cannot_be_met_is_refused_with_when_it_could(clock: Clock) -> None:
     queue = backlog(clock)
     enter(queue, 200)
-    with pytest.raises(Unavailable, match=r"would come in about 2200 ms.* allows 500 ms") as caught:
+    with pytest.raises(Unavailable, match=r"would come in about 2300 ms.* allows 500 ms") as caught:
         enter(queue, 10, slo_s=0.5)
     assert caught.value.code == "deadline_unmeetable"
-    assert caught.value.retry_after_s == pytest.approx(1.7)
+    assert caught.value.retry_after_s == pytest.approx(1.8)
     assert queue.waiting() == 1
+
+
+def refused_s(queue: Backlog, prompt: int, slo_s: float) -> float:
+    """When a request that cannot be in time may come back."""
+    with pytest.raises(Unavailable) as caught:
+        enter(queue, prompt, slo_s=slo_s)
+    assert caught.value.retry_after_s is not None
+    return caught.value.retry_after_s
+
+
+def test_those_who_are_refused_come_back_one_after_the_other(clock: Clock) -> None:
+    queue = backlog(clock)
+    enter(queue, 300)
+    told = [refused_s(queue, 100, slo_s=2.0) for _ in range(3)]
+    assert told == pytest.approx([2.2, 3.2, 4.2])
+    clock.now += 1.0
+    assert refused_s(queue, 100, slo_s=2.0) == pytest.approx(4.2)
+    for _ in range(50):
+        last_s = refused_s(queue, 100, slo_s=2.0)
+    assert last_s == 30
+    clock.now += 60
+    assert refused_s(queue, 1000, slo_s=2.0) == pytest.approx(8.44)
 
 
 def test_without_a_deadline_one_waits(clock: Clock) -> None:
     queue = backlog(clock)
     enter(queue, 500)
-    assert enter(queue).predicted_s == pytest.approx(5.2)
+    assert enter(queue).predicted_s == pytest.approx(5.3)
 
 
 def test_before_the_speed_is_known_nobody_is_refused_for_a_deadline(clock: Clock) -> None:
@@ -85,6 +107,14 @@ def test_the_queue_is_bounded_and_a_place_that_is_left_is_free(clock: Clock) -> 
     enter(queue)
     with pytest.raises(Unavailable):
         enter(queue)
+
+
+def test_who_came_during_a_step_waits_for_its_end(clock: Clock) -> None:
+    queue = backlog(clock)
+    enter(queue, 90)
+    clock.now += 0.4
+    left_s = STEP_S + 90 * PREFILL_S - 0.4
+    assert enter(queue, 10).predicted_s == pytest.approx(left_s + STEP_S + 10 * PREFILL_S)
 
 
 def test_what_needs_no_engine_takes_no_place(clock: Clock) -> None:
@@ -124,7 +154,7 @@ def test_what_waits_for_a_seat_is_passed_by_a_higher_priority_and_an_earlier_dea
 def test_what_the_engine_has_begun_is_passed_by_nobody(clock: Clock) -> None:
     queue = backlog(clock)
     enter(queue, 500)
-    assert enter(queue, priority=1).predicted_s == pytest.approx(5.2)
+    assert enter(queue, priority=1).predicted_s == pytest.approx(5.3)
 
 
 def test_who_has_a_first_token_waits_no_longer(clock: Clock) -> None:

@@ -1,12 +1,14 @@
 """The prediction of the time to a first token follows the engine's measured speed and its work."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from phi3_bento.admission.deadline import (
+    CurrentStep,
     Room,
     Speed,
     SpeedMeter,
@@ -23,8 +25,13 @@ def seconds(prefill: int, decode: int, speed: Speed = SPEED) -> float:
     return speed.step_s + prefill * speed.prefill_s + decode * speed.decode_s
 
 
-def predict(own: Work, running: list[Work] = [], ahead: list[Work] = []) -> float:  # noqa: B006
-    return predict_first_token_s(SPEED, ROOM, running, ahead, own)
+def predict(
+    own: Work,
+    running: list[Work] = [],  # noqa: B006
+    ahead: list[Work] = [],  # noqa: B006
+    current: CurrentStep = CurrentStep(),  # noqa: B008
+) -> float:
+    return predict_first_token_s(SPEED, ROOM, running, ahead, own, current)
 
 
 def test_nothing_is_known_before_steps_of_both_kinds_were_seen() -> None:
@@ -80,12 +87,26 @@ def test_an_idle_engine_takes_one_step_for_a_short_prompt() -> None:
 
 
 def test_a_long_prompt_takes_a_step_for_each_chunk_while_others_decode() -> None:
-    expected = 250 * SPEED.prefill_s + 3 * SPEED.decode_step_s(2)
+    expected = 300 * SPEED.prefill_s + 3 * SPEED.decode_step_s(2)
     assert predict(Work(250, 10), [Work(10, 5), Work(10, 5)]) == pytest.approx(expected)
 
 
 def test_prompts_ahead_are_computed_first() -> None:
     assert predict(Work(20, 1), ahead=[Work(70, 1)]) == pytest.approx(seconds(90, 0))
+
+
+def test_the_step_that_is_running_is_awaited_and_what_it_reads_is_read() -> None:
+    current = CurrentStep(prefill_tokens=70, age_s=0.0)
+    expected = seconds(70, 0) + seconds(20, 0)
+    assert predict(Work(20, 1), ahead=[Work(70, 1)], current=current) == pytest.approx(expected)
+    later = replace(current, age_s=seconds(70, 0) / 2)
+    assert predict(Work(20, 1), ahead=[Work(70, 1)], current=later) == pytest.approx(
+        expected - seconds(70, 0) / 2
+    )
+    overdue = replace(current, age_s=100.0)
+    assert predict(Work(20, 1), ahead=[Work(70, 1)], current=overdue) == pytest.approx(
+        seconds(20, 0)
+    )
 
 
 def test_where_all_seats_are_taken_the_next_end_is_awaited() -> None:

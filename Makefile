@@ -79,16 +79,13 @@ format: install-dev ## Format the code and mend what can be mended
 	$(RUN) ruff format .
 
 .PHONY: docs
-docs: install ## Write the generated pages again
+docs: install-dev ## Write the generated pages again, then build the site into build/site; a broken link fails
 	$(VENV)/bin/phi3-bento docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 
 .PHONY: screenshots
 screenshots: install-dev ## Take the pictures of the page again, into docs/images; needs Chromium
 	$(RUN) tests.screenshots
-
-.PHONY: docs-site
-docs-site: install-dev ## Build the documentation as a site into build/site; a broken link fails
-	$(RUN) mkdocs build --strict --quiet
 
 .PHONY: demo-model
 demo-model: install ## Train the bundled demo model again

@@ -1,5 +1,6 @@
 """What is installed: the locked packages, the libraries, and whether vLLM can be imported."""
 
+import ctypes
 import importlib.metadata
 import os
 import re
@@ -53,8 +54,21 @@ def check_packages(locks: Path = LOCKS) -> Finding:
     return ok("packages", f"All {len(pins)} locked packages are there.")
 
 
-def check_libraries(environment: Mapping[str, str] = os.environ) -> Finding:
-    """What is loaded before all others: what `LD_PRELOAD` names, OpenMP's runtime, tcmalloc."""
+def check_libraries(
+    environment: Mapping[str, str] = os.environ, *, numa: str = "libnuma.so.1"
+) -> Finding:
+    """What vLLM's kernels need of the system, and what is loaded before all others.
+
+    That is what `LD_PRELOAD` names, OpenMP's runtime, and tcmalloc.
+    """
+    try:
+        ctypes.CDLL(numa)
+    except OSError:
+        return problem(
+            "libraries",
+            f"{numa} cannot be loaded, and vLLM's kernels do not work without it.",
+            "On Debian and Ubuntu: sudo apt-get install libnuma1",
+        )
     given = environment.get("LD_PRELOAD", "").replace(":", " ").split()
     # Without a slash the loader searches; with one it must be there.
     if lost := [name for name in given if "/" in name and not Path(name).exists()]:

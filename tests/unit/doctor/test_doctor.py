@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from phi3_bento import engine_choice
 from phi3_bento.cli import cli
 from phi3_bento.doctor import machine
+from phi3_bento.doctor.finding import State
+from phi3_bento.doctor.installation import check_libraries
 from phi3_bento.engine.environment import memory_limit
 from phi3_bento.models.source import DEMO_DIRECTORY
 from tests.support import EchoServer, free_port
@@ -99,6 +101,13 @@ def test_8_a_secret_that_was_lost(fresh: Machine) -> None:
 def test_9_a_library_that_is_not_there(fresh: Machine, tmp_path: Path) -> None:
     fresh.plant(LD_PRELOAD=f"{tmp_path}/libtcmalloc.so.4")
     assert "libtcmalloc.so.4, which is not there" in fresh.the_problem("libraries")
+
+
+def test_9_a_library_that_the_system_lacks() -> None:
+    found = check_libraries({}, numa="libnuma-of-nobody.so.1")
+    assert found.state is State.PROBLEM
+    assert "libnuma-of-nobody.so.1 cannot be loaded" in found.says
+    assert "apt-get install libnuma1" in str(found.remedy)
 
 
 def test_10_a_misspelt_setting(fresh: Machine) -> None:

@@ -103,6 +103,10 @@ load-memory: install-dev ## Ten minutes of mixed load on the full size in 8 GiB;
 load-admission: install-dev ## CPU that keys, limits and ledger cost a request, beside the bare route
 	$(RUN) loadtests.admission $(ARGS)
 
+.PHONY: load-overload
+load-overload: install-dev ## Ten times the load that the service can carry: ARGS="--model … --tokens 8"
+	$(RUN) loadtests.overload $(ARGS)
+
 .PHONY: load-hits
 load-hits: install-dev ## Cache hits beside a trivial route in an untuned BentoML service; needs wrk
 	$(RUN) loadtests.hits $(ARGS)

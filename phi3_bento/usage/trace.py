@@ -50,9 +50,13 @@ class Tracing:
         )
 
     def announce(self, call: Call) -> None:
-        """Say in the response which trace it belongs to (W3C's `traceresponse`)."""
-        header = call.trace.header(is_sampled=self._is_chosen(call.trace))
-        call.headers["traceresponse"] = header
+        """Say in the response which trace it belongs to (W3C's `traceresponse`).
+
+        Not where nobody has named one and it is not chosen: then there is no trace to look for.
+        """
+        is_chosen = self._is_chosen(call.trace)
+        if is_chosen or call.trace.parent_id is not None:
+            call.headers["traceresponse"] = call.trace.header(is_sampled=is_chosen)
 
     def hear(self, what: RequestRecord | Exchange) -> None:
         """Keep it, if its trace is one to keep."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtests.crowds import crowd
 from loadtests.sampling import sampled
 from loadtests.service import Setup, Target, under_load
-from tests.faults.crowds import crowd
 from tests.faults.figures import IS_LONG, Figures
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(0 if IS_LONG else 300)]
@@ -33,7 +33,7 @@ def target() -> Iterator[Target]:
 async def test_what_does_not_fit_waits_or_is_refused(target: Target, figures: Figures) -> None:
     assert target.group is not None, target.place
     with sampled(target, 0, least_interval_s=SAMPLE_S) as sampler:
-        async with crowd(target.service, words=WORDS, tokens=TOKENS) as clients:
+        async with crowd(target.service.url, words=WORDS, tokens=TOKENS) as clients:
             answers = await asyncio.gather(*(clients.ask() for _ in range(CLIENTS)))
             after = await clients.ask()
     peak = max(sample.used_bytes or 0 for sample in sampler.samples)

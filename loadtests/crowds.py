@@ -10,8 +10,7 @@ from uuid import uuid4
 import aiohttp
 
 from loadtests.arrivals import constant
-from tests.faults.clients import chat
-from tests.support import Service
+from loadtests.scenario import CHAT_PATH, chat
 
 HANG_S = 1800.0
 
@@ -37,14 +36,15 @@ class Crowd:
     def __init__(self, session: aiohttp.ClientSession, words: int, tokens: int) -> None:
         self._session = session
         self._text = "word " * words
-        self._work = {"max_tokens": tokens, "ignore_eos": True}
+        self._tokens = tokens
 
     async def ask(self) -> Answer:
         """One answer, however it ends."""
         request_id, asked_at = f"crowd-{uuid4().hex[:16]}", monotonic()
-        body = chat(f"{request_id} {self._text}", **self._work)
+        text = f"{request_id} {self._text}"
+        body = chat(text, max_tokens=self._tokens, ignore_eos=True, temperature=1)
         async with self._session.post(
-            "/v1/chat/completions", json=body, headers={"x-request-id": request_id}
+            CHAT_PATH, json=body, headers={"x-request-id": request_id}
         ) as response:
             await response.read()
             retry_after = response.headers.get("retry-after")
@@ -73,9 +73,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(service: Service, *, words: int, tokens: int) -> AsyncIterator[Crowd]:
-    """Clients who send prompts of so many words and ask for answers of so many tokens."""
+async def crowd(url: str, *, words: int, tokens: int) -> AsyncIterator[Crowd]:
+    """Clients of the service at `url`, for prompts of so many words and answers of tokens."""
     limits = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=HANG_S)
-    async with aiohttp.ClientSession(service.url, connector=limits, timeout=timeout) as session:
+    async with aiohttp.ClientSession(url, connector=limits, timeout=timeout) as session:
         yield Crowd(session, words, tokens)

@@ -73,7 +73,8 @@ class PromptMeter:
             return
         estimated = prompt.work.prompt_tokens
         self._seen.append(_Seen(estimated, prompt.known_tokens, tokens.prompt, tokens.cached))
-        for piece in prompt.pieces:
+        # The beginning last: what others share with it is forgotten last, as the engine does.
+        for piece in reversed(prompt.pieces):
             self._held_tokens += piece.tokens - self._pieces.pop(piece.digest, 0)
             self._pieces[piece.digest] = piece.tokens
         while self._held_tokens > self._kv_tokens:

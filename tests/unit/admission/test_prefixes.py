@@ -95,6 +95,13 @@ def test_no_more_is_remembered_than_the_kv_cache_holds_and_the_oldest_goes_first
     assert read(meter, chat(SYSTEM, "x" * 36)).known_tokens == 0
 
 
+def test_of_a_chat_the_end_is_forgotten_first() -> None:
+    meter = PromptMeter(230)
+    answer(meter, chat(SYSTEM, "x" * 36))
+    answer(meter, {"prompt": "y" * 60})
+    assert read(meter, chat(SYSTEM, "x" * 36)).known_tokens == 200
+
+
 def test_what_the_engine_did_not_count_teaches_nothing() -> None:
     meter = PromptMeter(10_000)
     meter.learn(read(meter, chat(SYSTEM)), TokenCount())

@@ -61,6 +61,8 @@ class PromptMeter:
 
     def read(self, tenant: str, body: Mapping[str, Any], work: Work) -> Prompt:
         """The prompt of a checked body, where `work` is its estimate: returned is a better one."""
+        if not work.prompt_tokens:
+            return Prompt((), work, 0)  # the tokenizer's: no engine reads it
         pieces = list(_pieces_of(tenant, body))
         known = self._known_tokens(pieces)
         computed = self._token_ratio() * work.prompt_tokens - self._cached_ratio() * known

@@ -86,8 +86,14 @@ class _Heard:
 
     def add_request(self, record: RequestRecord) -> None:
         way = (
-            *(record.operation, record.outcome, record.fault, record.limit),
-            *(record.cache_status, record.cache_tier, light_kind(record), record.let_in),
+            record.operation,
+            record.outcome,
+            record.fault,
+            record.limit,
+            record.cache_status,
+            record.cache_tier,
+            light_kind(record),
+            record.let_in,
         )
         alike = self._alike.get(way)
         if alike is None:

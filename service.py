@@ -15,10 +15,11 @@ from phi3_bento.admission.connections import ConnectionLimits, guard_connections
 from phi3_bento.admission.door import Door, logged_call
 from phi3_bento.admission.reply import FAILURE_KEY
 from phi3_bento.app import Application
+from phi3_bento.ender.streams import StreamEnder
 from phi3_bento.errors import StartFailure
 from phi3_bento.native import Decision, DecisionFailure, DecisionItem, Generation
 from phi3_bento.phi3_error import Phi3Error
-from phi3_bento.responses import ClientGone, run_while_connected
+from phi3_bento.responses import ClientGone, last_words, run_while_connected
 from phi3_bento.settings import load_settings
 from phi3_bento.usage.log import format_for, set_up_logging
 
@@ -41,7 +42,10 @@ try:
 except StartFailure as failure:
     raise SystemExit(f"phi3-bento: {failure.message}") from failure
 
-guard_connections(ConnectionLimits(connections=settings.max_connections))
+guard_connections(
+    ConnectionLimits(connections=settings.max_connections),
+    StreamEnder(last_words(), settings.stream_ender),
+)
 
 Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]
 MaxTokens = Annotated[int, Field(ge=1, description="The most tokens to generate.")]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -12,7 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from phi3_bento.call import Call
 from phi3_bento.core import whole
-from phi3_bento.errors import EngineFailure
+from phi3_bento.ender.streams import HELD_KEY
+from phi3_bento.errors import EngineFailure, Unavailable
 from phi3_bento.phi3_error import Phi3Error, to_openai
 
 T = TypeVar("T")
@@ -91,10 +92,11 @@ class AnswerResponse(Response):
         self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held = scope.get(HELD_KEY, nullcontext)
         with suppress(ClientGone):
-            await run_while_connected(receive, self._send(send))
+            await run_while_connected(receive, self._send(send, held))
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, held: Callable[[], AbstractContextManager[None]]) -> None:
         if not self._stream:
             document = await whole(self._pieces)
             await send(self._start(_json_headers(document), "total"))
@@ -103,7 +105,8 @@ class AnswerResponse(Response):
         async with aclosing(self._pieces) as pieces:
             first = await anext(pieces)
             await send(self._start(_EVENT_STREAM, "ttft"))
-            await self._send_events(first, pieces, send)
+            with held():
+                await self._send_events(first, pieces, send)
 
     async def _send_events(
         self, first: bytes, pieces: AsyncGenerator[bytes, None], send: Send
@@ -143,6 +146,13 @@ class AnswerResponse(Response):
     def _body(self, send: Send, body: bytes) -> Awaitable[None]:
         self._sent_at = monotonic()
         return send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def last_words() -> bytes:
+    """What ends a stream whose process was killed, as its chunked body has it."""
+    error = Unavailable("The process that answered has ended. Send the request again.")
+    words = _event(orjson.dumps(to_openai(error))) + _END_OF_STREAM
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(words), words)
 
 
 def _event(document: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Fixtures: one real engine for the whole session, one BentoML service over the echo engine."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,12 @@ from tests.browser import chromium
 from tests.collector import Collector, otlp_collector
 from tests.servers import pgvector_programs, postgresql_server, redis_server
 from tests.support import EchoServer, Service, bentoml_command, echo_server, running, serve_command
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of tests out of the collector's sight: it would stop clients for a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

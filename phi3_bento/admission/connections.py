@@ -6,13 +6,16 @@ end, or reads no answer, never comes that far: they are stopped here.
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
+from starlette.types import Scope
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from phi3_bento.ender.streams import HELD_KEY, StreamEnder
 from phi3_bento.errors import HeadTooLarge, InvalidRequest, Overloaded, RequestTimeout
 from phi3_bento.phi3_error import Phi3Error, to_openai
 
@@ -41,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection, within `limits`. Whoever goes beyond gets OpenAI's error and is closed."""
 
     limits = ConnectionLimits()
+    ender: StreamEnder | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -128,6 +132,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._active = cycle
+        if self.ender is not None:
+            scope: Scope = cycle.scope  # type: ignore[assignment]  # typed without room for ours
+            scope[HELD_KEY] = partial(self.ender.held, self.transport)
         super()._start_asgi_task(cycle, app)
 
     @property
@@ -187,14 +194,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
-def guarded(limits: ConnectionLimits) -> type[GuardedProtocol]:
+def guarded(limits: ConnectionLimits, ender: StreamEnder | None = None) -> type[GuardedProtocol]:
     """The protocol with these limits, for uvicorn's `http`."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "ender": ender})
 
 
-def guard_connections(limits: ConnectionLimits) -> None:
+def guard_connections(limits: ConnectionLimits, ender: StreamEnder | None = None) -> None:
     """Have every uvicorn of this process that chooses its protocol by itself take the guarded one.
 
     BentoML starts uvicorn, after it has imported the service, and lets nobody choose.
     """
-    HTTP_PROTOCOLS["auto"] = guarded(limits)  # type: ignore[assignment]  # uvicorn takes a class
+    HTTP_PROTOCOLS["auto"] = guarded(limits, ender)  # type: ignore[assignment]  # uvicorn takes a class

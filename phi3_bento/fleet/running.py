@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from phi3_bento.ender.streams import command as ender_command
 from phi3_bento.errors import StartFailure
 from phi3_bento.fleet.child import Child
 from phi3_bento.fleet.control import Message, listening
@@ -22,6 +23,7 @@ from phi3_bento.settings import Settings
 from phi3_bento.startup import Say
 
 _REDIS_GRACE_S = 5.0
+_ENDER_GRACE_S = 1.0
 
 
 class RunningFleet:
@@ -53,6 +55,7 @@ class RunningFleet:
                     stack.push_async_callback(process.stop, _REDIS_GRACE_S)
             await check_shared(settings, self._variables)
             self._variables |= {"PHI3_HOST": "127.0.0.1", "PHI3_API_KEY": key}
+            stack.push_async_callback(self._start_ender().stop, _ENDER_GRACE_S)
             supervisor = self._supervise(key)
             stack.push_async_callback(supervisor.stop)
             self._obey_signals(supervisor)
@@ -102,6 +105,18 @@ class RunningFleet:
             environment={**environment, "PHI3_DATA_DIR": str(self._settings.data_dir)},
             cores=place.cores,
             log_file=self._layout.directory / f"replica-{place.number}.log",
+        )
+
+    def _start_ender(self) -> Child:
+        """It is none of a replica's processes, which may all be killed at once."""
+        path = self._layout.directory / "ender.socket"
+        path.unlink(missing_ok=True)
+        self._variables["PHI3_STREAM_ENDER"] = str(path)
+        return Child(
+            ender_command(str(path)),
+            environment=os.environ,
+            cores=tuple(sorted(os.sched_getaffinity(0))),
+            log_file=self._layout.directory / "ender.log",
         )
 
     def _start_router(self, urls: list[str]) -> Child:

@@ -71,6 +71,11 @@ class ServiceKnobs(BaseModel):
         default_factory=default_data_dir,
         description="The directory under which the service writes everything it writes.",
     )
+    stream_ender: Path | None = Field(
+        None,
+        description="The socket of a process that ends the streams of this one if it is killed. A "
+        "fleet sets it; unset: one of its own.",
+    )
 
     @field_validator("host")
     @classmethod

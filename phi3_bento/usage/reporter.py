@@ -1,4 +1,4 @@
-"""What has ended is heard at once and told later, in batches, by a thread.
+"""What has ended is heard soon, a few at a time, and told later, in batches, by a thread.
 
 A listener takes of a request what it needs, in memory and within microseconds, so that nothing of
 the request is kept alive; metrics, log and collector are touched a few times a second (ADR 13).
@@ -15,6 +15,10 @@ from phi3_bento.record import RequestRecord
 logger = logging.getLogger("bentoml.phi3")
 
 PERIOD_S = 0.2
+HANDFUL = 16
+"""Notes that are heard together: the second of them finds the listeners' code and data in the
+processor's caches, where the first of them had to wait for it."""
+
 MAX_NOTES = 50_000
 """Notes beyond are dropped, and counted: whoever reads the log may have stopped reading."""
 
@@ -40,6 +44,7 @@ class Reporter:
         self.dropped = 0
         """Notes that nobody heard of."""
         self._untold = 0
+        self._unheard: list[RequestRecord | Exchange] = []
         self._period_s = period_s
         # Re-entrant: hearing makes objects, at which the collector may end a request that was left.
         self._hearing = threading.RLock()
@@ -54,9 +59,16 @@ class Reporter:
                 self.dropped += 1
                 return
             self._untold += 1
-            for listener in self.listeners:
+            self._unheard.append(what)
+            if len(self._unheard) >= HANDFUL:
+                self._hear()
+
+    def _hear(self) -> None:
+        notes, self._unheard = self._unheard, []
+        for listener in self.listeners:
+            for note in notes:
                 try:
-                    listener.hear(what)
+                    listener.hear(note)
                 except Exception:
                     logger.exception("What has ended could not be heard.")
 
@@ -69,6 +81,7 @@ class Reporter:
         """Return when all that was noted before has been told. Blocks: a log may be slow."""
         with self._telling:
             with self._hearing:
+                self._hear()
                 self._untold = 0
                 tellings = [listener.take() for listener in self.listeners]
             for tell in tellings:

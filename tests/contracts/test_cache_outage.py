@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from phi3_bento.cache import tiers
 from phi3_bento.cache.entry import Entry
 from phi3_bento.cache.memory import MemoryCache
 from phi3_bento.cache.store import RedisStore, StoreFailure
@@ -16,6 +17,12 @@ from phi3_bento.cache.tiers import Tiers
 from tests.contracts.test_limits_outage import OwnRedis, own_redis
 
 SCOPE = "acce"
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of this large process, as for its garbage, is no outage of Redis."""
+    monkeypatch.setattr(tiers, "READ_LIMIT_S", 2.0)
 
 
 class Clock:

@@ -7,7 +7,7 @@ clients may have one request at once, so that a lease which does not come back i
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
 import httpx
@@ -24,8 +24,11 @@ ANSWERS = "/v1/chat/completions"
 ENDLESS = {"max_tokens": 3500, "ignore_eos": True}
 LONG_PROMPT = "word " * 2000
 IN_PREFILL_S = 0.1
-"""Its prompt takes 0.1 to 0.3 s, and its answer seconds; to ask what the engine does may too."""
-HANG_S = 15.0
+"""Its prompt takes 0.1 to 0.3 s; to ask what the engine does may take as long."""
+ENDLESS_AFTER_IT = {**ENDLESS, "max_tokens": 1900, "n": 8}
+"""Half a minute and more, so that a client which is late to hang up is in time all the same: on a
+machine that stood still for seconds, single answers had come to their end before."""
+HANG_S = 60.0
 LOAD = 12
 KEYS = {"one": ["--concurrent-requests", "1"], "many": []}
 
@@ -76,6 +79,8 @@ async def raw(
         yield reader
     finally:
         writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def until_free(guarded: Guarded) -> float:
@@ -104,13 +109,15 @@ async def test_before_the_body_is_there_nothing_has_begun(guarded: Guarded, path
 async def test_in_prefill_the_engine_stops(
     guarded: Guarded, figures: Figures, is_stream: bool
 ) -> None:
-    seen = Seen()
-    body = chat(f"{seen.request_id} {LONG_PROMPT}", **ENDLESS, stream=is_stream)
-    async with raw(guarded, json.dumps(body | {"max_tokens": 1900}).encode(), seen):
+    seen, began_at = Seen(), monotonic()
+    body = chat(f"{seen.request_id} {LONG_PROMPT}", **ENDLESS_AFTER_IT, stream=is_stream)
+    async with raw(guarded, json.dumps(body).encode(), seen):
         await asyncio.sleep(IN_PREFILL_S)
+    left_s = monotonic() - began_at
     stopped_s = await until_free(guarded)
     outcomes = await outcomes_of(guarded.service.data_dir, [seen.request_id])
-    assert outcomes == {seen.request_id: "aborted"}
+    times = f"left after {left_s:.2f} s, engine idle {stopped_s:.2f} s later"
+    assert outcomes == {seen.request_id: "aborted"}, times
     kind = "streamed" if is_stream else "not streamed"
     figures.note(
         "the client hangs up", f"in prefill, {kind}: engine idle after", f"{stopped_s:.2f} s"
@@ -158,6 +165,7 @@ async def test_sigterm_under_load_lets_answers_finish_and_loses_nothing(
     """Runs last: it ends the service of this module."""
     service, answered, refused, broken = guarded.service, [], [], []
     begun_at_the_end: list[Seen] = []
+    at_the_end: list[Seen] = []
 
     async def ask(client: httpx.AsyncClient, number: int) -> None:
         """One after the other until the service is gone; every other a stream."""
@@ -176,9 +184,10 @@ async def test_sigterm_under_load_lets_answers_finish_and_loses_nothing(
         begun_at_the_end = [Seen() for _ in range(LOAD)]
         work = [asyncio.create_task(ask(client, number)) for number in range(LOAD)]
         async with asyncio.timeout(60):
-            while len(answered) < 2 * LOAD:
+            # They end all together: none of them runs in the moment after it.
+            while len(answered) < 2 * LOAD or not at_the_end:
                 await asyncio.sleep(0.05)
-        at_the_end = [seen for seen in begun_at_the_end if seen.began_at]
+                at_the_end = [seen for seen in begun_at_the_end if seen.began_at]
         service.terminate()
         ended_at = monotonic()
         await asyncio.gather(*work)

@@ -142,7 +142,7 @@ async def test_idle_and_a_long_prefill_are_not_mistaken_for_it(victim: Service) 
 async def test_a_killed_worker_is_replaced_and_leaves_no_engine(
     victim: Service, figures: Figures
 ) -> None:
-    """Its streams can only break: who would send an end is gone."""
+    """Another process sends its streams the end that it cannot send any more."""
     fault = "BentoML's worker killed"
     core = victim.engine_core()
     worker = psutil.Process(core.ppid())
@@ -152,7 +152,7 @@ async def test_a_killed_worker_is_replaced_and_leaves_no_engine(
         worker.kill()
         killed_at = monotonic()
         seen = await streams.all_ended(HANG_S)
-        assert all(each.cut for each in seen)
+        assert all(each.failed for each in seen)
         last_s = max(each.ended_at or 0 for each in seen) - killed_at
         await asyncio.to_thread(wait_for, lambda: not is_alive(core), "the engine has ended")
         gone_s = monotonic() - killed_at
@@ -161,7 +161,7 @@ async def test_a_killed_worker_is_replaced_and_leaves_no_engine(
     assert victim.engine_core().pid != core.pid
     async with open_client(victim) as client:
         assert (await stream(client, chat("one", stream=True), Seen())).is_complete
-    figures.note(fault, "the last of its streams is broken off after", f"{last_s:.2f} s")
+    figures.note(fault, "the last of its streams has ended after", f"{last_s:.2f} s")
     figures.note(fault, "its engine has ended after", f"{gone_s:.2f} s")
     figures.note(fault, "ready again after", f"{back_s:.1f} s")
 

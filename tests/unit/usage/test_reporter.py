@@ -59,6 +59,20 @@ def test_notes_are_told_in_order_to_all_even_when_some_fail(
     assert good.told == notes
 
 
+def test_a_handful_is_heard_together_and_the_rest_before_it_is_told() -> None:
+    listening = Listening()
+    reporter = Reporter([listening])
+    notes = [record(str(number)) for number in range(module.HANDFUL + 1)]
+    for each in notes[: module.HANDFUL - 1]:
+        reporter.note(each)
+    assert listening.heard == []
+    reporter.note(notes[module.HANDFUL - 1])
+    assert listening.heard == notes[: module.HANDFUL]
+    reporter.note(notes[module.HANDFUL])
+    reporter.flush()
+    assert listening.told == notes
+
+
 def test_the_thread_tells_soon_and_close_tells_the_rest() -> None:
     listening = Listening()
     reporter = Reporter([listening], period_s=0.01)

@@ -1,0 +1,1 @@
+"""Ends the streams of a service process that was killed, from a process that was not."""

@@ -26,6 +26,8 @@ CLIENTS = 8
 OUTPUT_TOKENS = 16
 SYSTEM_WORDS = 250
 PAIRS = 150
+SESSION = "x-session-id"
+"""A header, by which consistent_hash chooses; of a body it sees nothing."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ def sessions(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
         ]
         for _ in range(6):
             messages.append({"role": "user", "content": words(run.randrange(2**30), 20)})
-            yield {**_body(list(messages)), "user": session}
+            yield {**_body(list(messages)), SESSION: session}
             messages.append({"role": "assistant", "content": words(run.randrange(2**30), 16)})
 
 
@@ -88,7 +90,7 @@ def hot_key(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
         kind = 0 if is_hot else 1 + run.randrange(50)
         question = words(run.randrange(2**30), 8)
         body = _body([_system(kind), {"role": "user", "content": question}])
-        yield {**body, "user": f"user-{kind}"}
+        yield {**body, SESSION: f"user-{kind}"}
 
 
 def _system(kind: int) -> dict[str, str]:
@@ -126,8 +128,10 @@ async def _clients(fleet: Fleet, make: Any, until: float, result: Result) -> Non
         options = {"headers": fleet.headers, "timeout": 120.0, "trust_env": False}
         async with httpx.AsyncClient(base_url=fleet.url, **options) as client:
             while time.monotonic() < until:
+                body = next(bodies)
+                headers = {SESSION: body.pop(SESSION)} if SESSION in body else {}
                 began_at = time.monotonic()
-                response = await client.post("/v1/chat/completions", json=next(bodies))
+                response = await client.post("/v1/chat/completions", json=body, headers=headers)
                 if response.is_success:
                     result.seconds.append(time.monotonic() - began_at)
                 else:

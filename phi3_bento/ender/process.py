@@ -8,6 +8,7 @@ closes its own copies, and not these: what the process had left to be said is wr
 then they are closed. Standard library alone: it starts in milliseconds and takes 10 MB.
 """
 
+import resource
 import selectors
 import signal
 import socket
@@ -39,7 +40,7 @@ class ServiceProcess:
         """Take one packet; whether there was one."""
         try:
             packet, fds, _, _ = socket.recv_fds(self.connection, MAX_PACKET_BYTES, 1)
-        except ConnectionError:
+        except OSError:
             return False
         kind, rest = packet[:1], packet[1:]
         if kind == LAST_WORDS:
@@ -89,8 +90,9 @@ def serve_many(path: str) -> None:
         while True:
             for key, _ in selector.select():
                 if key.data is None:
-                    process = ServiceProcess(door.accept()[0])
-                    selector.register(process.connection, selectors.EVENT_READ, process)
+                    with suppress(OSError):  # it may be gone already
+                        process = ServiceProcess(door.accept()[0])
+                        selector.register(process.connection, selectors.EVENT_READ, process)
                 elif not key.data.listen():
                     selector.unregister(key.fileobj)
                     key.data.end()
@@ -99,6 +101,8 @@ def serve_many(path: str) -> None:
 def main() -> None:
     """Ctrl-C is for the service, which may still finish its streams."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     (where,) = sys.argv[1:]
     if where.isdigit():
         serve_one(socket.socket(fileno=int(where)))

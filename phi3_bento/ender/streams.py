@@ -17,6 +17,8 @@ HELD_KEY = "phi3.held"
 """Where in the scope a stream finds the context in which it is held."""
 
 _AGAIN_S = 0.05
+_MOST_LATE = 1000
+"""Packets that may wait; with more the process at the other end does not move."""
 _LEAST_LIFE_S = 10.0
 """A process that ended sooner than this after its start is not started again at once."""
 
@@ -40,6 +42,7 @@ class StreamEnder:
         self._numbers = count()
         self._late: deque[bytes] = deque()
         """Packets for which there was no room."""
+        self._again: asyncio.TimerHandle | None = None
 
     @contextmanager
     def held(self, transport: asyncio.BaseTransport) -> Iterator[None]:
@@ -48,7 +51,7 @@ class StreamEnder:
         try:
             yield
         finally:
-            if number is not None:
+            if number is not None and self._socket is not None:
                 self._late.append(process.DROP + number)
                 self._send_late()
 
@@ -65,10 +68,15 @@ class StreamEnder:
         return number if is_held else None
 
     def _send_late(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         while self._late and self._send(self._late[0]):
             self._late.popleft()
-        if self._late:
-            asyncio.get_running_loop().call_later(_AGAIN_S, self._send_late)
+        if len(self._late) > _MOST_LATE:
+            self._forget()
+        elif self._late:
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._send_late)
 
     def _send(self, packet: bytes, *fds: int) -> bool:
         if self._socket is None:

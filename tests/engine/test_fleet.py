@@ -103,6 +103,17 @@ async def test_a_killed_replica_is_back_and_takes_load_again(fleet: Fleet) -> No
     assert min(await asyncio.to_thread(shared_out, fleet, before, again.whole)) > 0
 
 
+async def test_a_rolling_restart_under_load_fails_no_request(fleet: Fleet) -> None:
+    """Each is drained, replaced, and added again; answers take a good part of a second."""
+    before = {process.pid for number in (1, 2) for process in fleet.processes_of(number)}
+    async with traffic(fleet, 4, "{number} is asked meanwhile.", max_tokens=96) as run:
+        await asyncio.to_thread(fleet.must, "restart")
+    after = {process.pid for number in (1, 2) for process in fleet.processes_of(number)}
+    assert not before & after
+    assert run.failures == []
+    assert run.whole > 16
+
+
 def _begun(run: Traffic) -> list[Outcome]:
     return [each for each in run.outcomes if each.is_stream and each.has_begun and not each.is_over]
 

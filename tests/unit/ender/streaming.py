@@ -24,6 +24,10 @@ async def main() -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case b"leave the ender\n":
                     ender._forget()
+                case b"many more\n":
+                    for _ in range(3000):
+                        with ender.held(writer.transport):
+                            pass
                 case b"how are you?\n":
                     own = ender._own
                     writer.write(b" %d" % (own.pid if own else 0))

@@ -132,6 +132,19 @@ def test_without_one_streams_are_what_they_would_have_been() -> None:
         assert rest(stream) == b""
 
 
+def test_one_that_stands_still_holds_up_nobody_and_gets_no_more() -> None:
+    with service() as port:
+        ender = own_ender(port)
+        os.kill(ender, signal.SIGSTOP)
+        stream = begin(port)
+        tell(stream, b"many more")
+        ended = stream.recv(100)
+        assert ended == b", ended"
+        os.kill(ender, signal.SIGCONT)
+        assert rest(stream) == b""
+    wait_for(lambda: not psutil.pid_exists(ender), "the ender has ended")
+
+
 def test_where_nobody_listens_it_starts_its_own(tmp_path: Path) -> None:
     with service(str(tmp_path / "nobody")) as port:
         stream = begin(port)

@@ -17,6 +17,8 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError)
 """What a statement raises when the database fails it or cannot be reached."""
 
 LOCK_WAIT_S = 5
+UPGRADE_WAIT_S = 20
+"""Of many that start at once each upgrades by itself, and SQLite lets them in in no order."""
 CONNECT_LIMIT_S = 5
 _MIGRATIONS = "phi3_bento:migrations"
 _MIGRATION_LOCK = 11403
@@ -93,7 +95,9 @@ def _unusable(engine: AsyncEngine, error: Exception) -> StartFailure:
 
 def _upgrade(connection: Connection) -> None:
     """Runs in one transaction, which also holds the lock against other processes."""
-    if connection.dialect.name == "sqlite":
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {UPGRADE_WAIT_S * 1000}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
@@ -101,6 +105,8 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", _MIGRATIONS)
     _refuse_newer(connection, config)
     command.upgrade(config, "head")
+    if is_sqlite:
+        connection.exec_driver_sql(f"PRAGMA {_SQLITE_PRAGMAS[0]}")
 
 
 def _refuse_newer(connection: Connection, config: Config) -> bool:

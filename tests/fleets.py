@@ -205,9 +205,9 @@ class Traffic:
                     outcome.has_begun = True
                     text += piece
             is_complete = "data: [DONE]" in text if stream else "choices" in json.loads(text)
-            is_good = response.status_code == 200 and '"error"' not in text
+            is_good = response.status_code == 200 and '{"error"' not in text
             outcome.is_whole = is_complete and is_good
-            outcome.failure = "" if outcome.is_whole else f"{response.status_code} {text[-200:]}"
+            outcome.failure = "" if outcome.is_whole else f"{response.status_code} {text[-500:]}"
         except httpx.HTTPError as error:
             outcome.failure = repr(error)
         outcome.is_over = True

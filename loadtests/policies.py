@@ -29,6 +29,9 @@ PAIRS = 150
 SESSION = "x-session-id"
 """A header, by which consistent_hash chooses; of a body it sees nothing."""
 
+Request = tuple[dict[str, Any], dict[str, str]]
+"""Body and headers."""
+
 
 @dataclass
 class Result:
@@ -62,15 +65,15 @@ _WORDS = (
 )
 
 
-def shared_prompts(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
+def shared_prompts(client: int, run: random.Random) -> Iterator[Request]:
     """Six system prompts, each asked by everybody."""
     while True:
         kind = run.randrange(6)
         question = words(run.randrange(2**30), 8)
-        yield _body([_system(kind), {"role": "user", "content": question}])
+        yield _body([_system(kind), {"role": "user", "content": question}]), {}
 
 
-def sessions(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
+def sessions(client: int, run: random.Random) -> Iterator[Request]:
     """Each client has conversations of six turns of its own, which grow."""
     while True:
         session = f"session-{client}-{run.randrange(2**30)}"
@@ -79,18 +82,18 @@ def sessions(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
         ]
         for _ in range(6):
             messages.append({"role": "user", "content": words(run.randrange(2**30), 20)})
-            yield {**_body(list(messages)), SESSION: session}
+            yield _body(list(messages)), {SESSION: session}
             messages.append({"role": "assistant", "content": words(run.randrange(2**30), 16)})
 
 
-def hot_key(client: int, run: random.Random) -> Iterator[dict[str, Any]]:
+def hot_key(client: int, run: random.Random) -> Iterator[Request]:
     """Nine requests of ten have one system prompt and come from one user."""
     while True:
         is_hot = run.random() < 0.9
         kind = 0 if is_hot else 1 + run.randrange(50)
         question = words(run.randrange(2**30), 8)
         body = _body([_system(kind), {"role": "user", "content": question}])
-        yield {**body, SESSION: f"user-{kind}"}
+        yield body, {SESSION: f"user-{kind}"}
 
 
 def _system(kind: int) -> dict[str, str]:
@@ -124,12 +127,11 @@ def run_workload(fleet: Fleet, make: Any, seconds: float) -> Result:
 
 async def _clients(fleet: Fleet, make: Any, until: float, result: Result) -> None:
     async def one(number: int) -> None:
-        bodies = make(number, random.Random(number))
+        requests = make(number, random.Random(number))
         options = {"headers": fleet.headers, "timeout": 120.0, "trust_env": False}
         async with httpx.AsyncClient(base_url=fleet.url, **options) as client:
             while time.monotonic() < until:
-                body = next(bodies)
-                headers = {SESSION: body.pop(SESSION)} if SESSION in body else {}
+                body, headers = next(requests)
                 began_at = time.monotonic()
                 response = await client.post("/v1/chat/completions", json=body, headers=headers)
                 if response.is_success:

@@ -30,7 +30,6 @@ _DRIVERS = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 _SQLITE_PRAGMAS = (
-    f"busy_timeout = {LOCK_WAIT_S * 1000}",
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "foreign_keys = ON",
@@ -97,7 +96,7 @@ def _upgrade(connection: Connection) -> None:
     """Runs in one transaction, which also holds the lock against other processes."""
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {UPGRADE_WAIT_S * 1000}")
+        connection.exec_driver_sql(_wait_for_locks(UPGRADE_WAIT_S))
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
@@ -106,7 +105,7 @@ def _upgrade(connection: Connection) -> None:
     _refuse_newer(connection, config)
     command.upgrade(config, "head")
     if is_sqlite:
-        connection.exec_driver_sql(f"PRAGMA {_SQLITE_PRAGMAS[0]}")
+        connection.exec_driver_sql(_wait_for_locks(LOCK_WAIT_S))
 
 
 def _refuse_newer(connection: Connection, config: Config) -> bool:
@@ -159,9 +158,14 @@ def _make_file(url: URL) -> None:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
+    cursor.execute(_wait_for_locks(LOCK_WAIT_S))
     for pragma in _SQLITE_PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _wait_for_locks(limit_s: int) -> str:
+    return f"PRAGMA busy_timeout = {limit_s * 1000}"
 
 
 def _shown(url: URL) -> str:

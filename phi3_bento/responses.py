@@ -117,10 +117,10 @@ class AnswerResponse(Response):
             async for piece in pieces:
                 await self._body(send, _event(piece))
         except Phi3Error as error:
-            await self._body(send, _event(orjson.dumps(to_openai(error))))
+            await self._body(send, _error_event(error))
         except Exception:
             failure = EngineFailure("The answer could not be finished.")
-            await self._body(send, _event(orjson.dumps(to_openai(failure))))
+            await self._body(send, _error_event(failure))
             raise
         finally:
             keeper.cancel()
@@ -151,8 +151,12 @@ class AnswerResponse(Response):
 def last_words() -> bytes:
     """What ends a stream whose process was killed, as its chunked body has it."""
     error = Unavailable("The process that answered has ended. Send the request again.")
-    words = _event(orjson.dumps(to_openai(error))) + _END_OF_STREAM
+    words = _error_event(error) + _END_OF_STREAM
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(words), words)
+
+
+def _error_event(error: Phi3Error) -> bytes:
+    return _event(orjson.dumps(to_openai(error)))
 
 
 def _event(document: bytes) -> bytes:

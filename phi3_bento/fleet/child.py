@@ -10,6 +10,7 @@ from time import monotonic
 
 import psutil
 
+from phi3_bento.engine.environment import usable_cores
 from phi3_bento.fleet.leash import leashed
 from phi3_bento.startup import said_in
 
@@ -32,15 +33,15 @@ class Child:
         command: Sequence[str],
         *,
         environment: Mapping[str, str],
-        cores: tuple[int, ...],
+        cores: tuple[int, ...] = (),
         log_file: Path,
         given: bytes = b"",
     ) -> None:
-        """Start it; `given` is its standard input."""
+        """Start it on `cores`, or all of ours; `given` is its standard input."""
         self.log_file = log_file
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the fleet's own commands
-                leashed(list(command), cores),
+                leashed(list(command), cores or tuple(usable_cores())),
                 env=dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -115,7 +115,6 @@ class RunningFleet:
         return Child(
             ender_command(str(path)),
             environment=os.environ,
-            cores=tuple(sorted(os.sched_getaffinity(0))),
             log_file=self._layout.directory / "ender.log",
         )
 
@@ -130,7 +129,6 @@ class RunningFleet:
         return Child(
             command,
             environment=router_environment(),
-            cores=tuple(sorted(os.sched_getaffinity(0))),
             log_file=self._layout.directory / "router.log",
         )
 

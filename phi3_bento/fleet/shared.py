@@ -75,7 +75,6 @@ async def start_own_redis(layout: Layout, *, for_cache: bool) -> tuple[list[Chil
         process = Child(
             ["redis-server", "-"],  # its configuration from standard input: the password is in it
             environment=os.environ,
-            cores=tuple(sorted(os.sched_getaffinity(0))),
             log_file=layout.directory / f"redis-{name}.log",
             given="\n".join([*common, *lines, ""]).encode(),
         )

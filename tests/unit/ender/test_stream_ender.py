@@ -55,19 +55,26 @@ def rest(client: socket.socket) -> bytes:
     return seen
 
 
+@contextmanager
+def ender_for_many(directory: Path) -> Iterator[str]:
+    """Where it listens."""
+    path = directory / "ender.socket"
+    process = subprocess.Popen(command(str(path)))
+    wait_for(path.exists, "the ender listens")
+    yield str(path)
+    assert process.poll() is None, "it outlives those whom it serves"
+    process.kill()
+    process.wait()
+
+
 @pytest.fixture(params=["its own", "one for many"])
 def arguments(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, ...]]:
     """Of a service whose ender is its own, or one that others use too."""
     if request.param == "its own":
         yield ()
         return
-    path = tmp_path / "ender.socket"
-    process = subprocess.Popen(command(str(path)))
-    wait_for(path.exists, "the ender listens")
-    yield (str(path),)
-    assert process.poll() is None, "it outlives those whom it serves"
-    process.kill()
-    process.wait()
+    with ender_for_many(tmp_path) as path:
+        yield (path,)
 
 
 def test_all_streams_of_a_killed_process_get_their_end(arguments: tuple[str, ...]) -> None:
@@ -87,16 +94,12 @@ def test_only_those_that_still_ran_get_it(arguments: tuple[str, ...]) -> None:
 
 
 def test_another_process_s_streams_go_on(tmp_path: Path) -> None:
-    path = tmp_path / "ender.socket"
-    with subprocess.Popen(command(str(path))) as process:
-        wait_for(path.exists, "the ender listens")
-        with service(str(path)) as killed, service(str(path)) as other:
-            lost, kept = begin(killed), begin(other)
-            tell(lost, b"kill")
-            assert rest(lost) == LAST_WORDS
-            tell(kept, b"go on")
-            assert rest(kept) == b", ended"
-        process.kill()
+    with ender_for_many(tmp_path) as path, service(path) as killed, service(path) as other:
+        lost, kept = begin(killed), begin(other)
+        tell(lost, b"kill")
+        assert rest(lost) == LAST_WORDS
+        tell(kept, b"go on")
+        assert rest(kept) == b", ended"
 
 
 def test_who_lives_on_without_its_ender_ends_its_streams_itself() -> None:

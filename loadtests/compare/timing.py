@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 
 from loadtests.compare.contestants import Contestant
-from loadtests.prompts import story
+from loadtests.compare.texts import TEXTS
 
+_ROOM_FOR_GIVEN = 1024
 _LIMIT = aiohttp.ClientTimeout(total=600)
 _numbers = count(randrange(10**9))  # no prompt twice, in no run
 
@@ -24,6 +25,8 @@ class Shape:
 
     words: int
     tokens: int
+    text: str = "sampled"
+    """A name in `TEXTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +38,40 @@ class Stream:
 
 
 def _body(contestant: Contestant, shape: Shape, **options: Any) -> dict[str, Any]:
-    text = story(next(_numbers), shape.words)
-    return {
+    prompt, answer = TEXTS[shape.text](next(_numbers), shape.words)
+    body = {
         "model": contestant.model,
-        "messages": [{"role": "user", "content": text}],
+        "messages": [{"role": "user", "content": prompt}],
         "max_tokens": shape.tokens,
         # Sampled: nothing comes from an answer cache.
         "temperature": 0.7,
         "ignore_eos": True,
         **options,
     }
+    if answer is not None and contestant.is_vllm:
+        given = {"structured_outputs": {"choice": [answer]}, "ignore_eos": False}
+        body |= {**given, "max_tokens": _ROOM_FOR_GIVEN}
+    return body
 
 
 async def stream(client: aiohttp.ClientSession, contestant: Contestant, shape: Shape) -> Stream:
     """Ask for one stream; raises unless it comes to its end."""
-    started, first, last, pieces = time.perf_counter(), 0.0, 0.0, 0
-    body = _body(contestant, shape, stream=True)
+    started, first, last, pieces, tokens = time.perf_counter(), 0.0, 0.0, 0, shape.tokens
+    body = _body(contestant, shape, stream=True, stream_options={"include_usage": True})
     async with client.post(_path(contestant), json=body, headers=contestant.headers) as response:
         response.raise_for_status()
         async for line in response.content:
             if not line.startswith(b"data: {"):
                 continue
-            choices = json.loads(line[len(b"data: ") :]).get("choices") or [{}]
+            chunk = json.loads(line[len(b"data: ") :])
+            tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
+            choices = chunk.get("choices") or [{}]
             if choices[0].get("delta", {}).get("content"):
                 last = time.perf_counter()
                 first, pieces = first or last, pieces + 1
-    if pieces < 2 and shape.tokens > 1:
-        raise SystemExit(f"{contestant.name} sent {pieces} pieces for {shape.tokens} tokens.")
-    return Stream(first - started, (last - first) / max(1, shape.tokens - 1))
+    if pieces < 2 and tokens > 1:
+        raise SystemExit(f"{contestant.name} sent {pieces} pieces for {tokens} tokens.")
+    return Stream(first - started, (last - first) / max(1, tokens - 1))
 
 
 async def rate(contestant: Contestant, shape: Shape, at_once: int, requests: int) -> float:

@@ -1,9 +1,11 @@
 """Contestants are asked the same, and their figures are set side by side."""
 
 import asyncio
+import json
 
 from loadtests.compare.__main__ import table
 from loadtests.compare.contestants import Contestant
+from loadtests.compare.texts import TEXTS
 from loadtests.compare.timing import Shape, rate, streams
 from tests.support import EchoServer, wait_for
 
@@ -33,3 +35,13 @@ def test_a_ratio_is_of_the_same_round() -> None:
     results = {"phi3-bento": {"answers/s": [10.0, 30.0]}, "other": {"answers/s": [20.0, 20.0]}}
     text = table(results).markdown()
     assert "| answers/s | 20 | 20 | 1.00 (0.50–1.50) |" in text
+
+
+def test_no_two_texts_are_alike_and_an_extraction_is_in_its_prompt() -> None:
+    for text in TEXTS.values():
+        assert text(1, 12)[0] != text(2, 12)[0]
+        assert text(1, 12) == text(1, 12)
+    prompt, answer = TEXTS["extraction"](7, 0)
+    records = json.loads(answer or "")
+    assert records
+    assert all(value in prompt for record in records for value in record.values())

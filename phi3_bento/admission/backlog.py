@@ -110,30 +110,34 @@ class Backlog:
         tokens: TokenCount,
         priority: int,
         slo_s: float | None,
+        age_s: float = 0.0,
         is_idle: bool = False,
     ) -> Place:
         """Take a place, or raise `Overloaded` or `DeadlineUnmeetable`.
 
-        `slo_s`: seconds within which the first token must come; `tokens`: what the engine counts
-        while it works; `is_idle`: behind every priority, and in no place that others may wait in.
-        Work of no tokens, as of a tokenizer, does not wait for the engine.
+        `slo_s`: seconds from its arrival within which the first token must come, and `age_s` have
+        passed; `tokens`: what the engine counts while it works; `is_idle`: behind every priority,
+        and in no place that others may wait in. Work of no tokens, as of a tokenizer, does not wait
+        for the engine.
         """
         now = self._clock()
         if not work.held_tokens:
             return Place(work, tokens, 0, now, None)
         rank = _IDLE_PRIORITY if is_idle else max(-_MAX_PRIORITY, min(_MAX_PRIORITY, priority))
-        order = _order(rank, now + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
+        arrived_at = now - age_s
+        order = _order(rank, arrived_at + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
         predicted_s = self._predict(work, order, now)
         if self.is_full(is_idle=is_idle):
             raise Overloaded(
                 f"{len(self._places)} requests are being answered or wait already.",
                 retry_after_s=max(1.0, predicted_s or 0.0),
             )
-        if slo_s is not None and predicted_s is not None and predicted_s > slo_s:
+        if slo_s is not None and predicted_s is not None and age_s + predicted_s > slo_s:
+            late_s = age_s + predicted_s - slo_s
             raise DeadlineUnmeetable(
-                f"The first token would come in about {predicted_s * 1000:.0f} ms, and the request "
-                f"allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
-                retry_after_s=max(1.0, self._promise_s(predicted_s - slo_s, work, now)),
+                f"The first token would come after about {(slo_s + late_s) * 1000:.0f} ms, and the "
+                f"request allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
+                retry_after_s=max(1.0, self._promise_s(late_s, work, now)),
             )
         place = Place(
             work, tokens, order, now, predicted_s, self._step_s(), self._clock, _places=self._places

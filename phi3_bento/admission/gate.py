@@ -147,6 +147,7 @@ class Gate:
             tokens=tokens,
             priority=call.caller.priority,
             slo_s=None if slo_ms is None else slo_ms / 1000,
+            age_s=monotonic() - call.started_at,
             is_idle=call.is_idle,
         )
 

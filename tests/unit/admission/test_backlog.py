@@ -42,10 +42,16 @@ def enter(
     *,
     priority: int = 0,
     slo_s: float | None = None,
+    age_s: float = 0.0,
     is_idle: bool = False,
 ) -> Place:
     return queue.enter(
-        Work(prompt, 5), tokens=TokenCount(), priority=priority, slo_s=slo_s, is_idle=is_idle
+        Work(prompt, 5),
+        tokens=TokenCount(),
+        priority=priority,
+        slo_s=slo_s,
+        age_s=age_s,
+        is_idle=is_idle,
     )
 
 
@@ -57,11 +63,19 @@ def test_a_deadline_that_can_be_met_is_let_in_with_its_prediction(clock: Clock) 
 def test_a_deadline_that_cannot_be_met_is_refused_with_when_it_could(clock: Clock) -> None:
     queue = backlog(clock)
     enter(queue, 200)
-    with pytest.raises(Unavailable, match=r"would come in about 2300 ms.* allows 500 ms") as caught:
+    with pytest.raises(Unavailable, match=r"after about 2300 ms.* allows 500 ms") as caught:
         enter(queue, 10, slo_s=0.5)
     assert caught.value.code == "deadline_unmeetable"
     assert caught.value.retry_after_s == pytest.approx(1.8)
     assert queue.waiting() == 1
+
+
+def test_a_deadline_counts_from_the_arrival(clock: Clock) -> None:
+    assert enter(backlog(clock), slo_s=0.5, age_s=0.2).predicted_s == pytest.approx(0.2)
+    with pytest.raises(Unavailable, match=r"after about 550 ms.* allows 500 ms"):
+        enter(backlog(clock), slo_s=0.5, age_s=0.35)
+    queue = backlog(clock)
+    assert enter(queue, slo_s=5, age_s=2).order < enter(queue, slo_s=5).order
 
 
 def refused_s(queue: Backlog, prompt: int, slo_s: float) -> float:

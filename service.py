@@ -4,9 +4,11 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import bentoml
+from _bentoml_impl.server import app as bentoml_server
+from bentoml._internal.marshal.dispatcher import CorkDispatcher, NonBlockSema
 from bentoml.exceptions import BentoMLException
 from pydantic import Field, ValidationError
 from starlette.requests import ClientDisconnect
@@ -46,6 +48,21 @@ guard_connections(
     ConnectionLimits(connections=settings.max_connections),
     StreamEnder(last_words(), settings.stream_ender),
 )
+
+
+class ContinuousDispatcher(CorkDispatcher[Any, Any]):
+    """BentoML's adaptive batching, with as many batches under way as the engine runs sequences.
+
+    BentoML has one under way, as suits a model that computes a batch at once. vLLM takes up what
+    comes at its next step: a decision need not wait for those that came before it (ADR 23).
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        under_way = NonBlockSema(settings.max_sequences)
+        super().__init__(*arguments, **options, shared_sema=under_way)
+
+
+bentoml_server.CorkDispatcher = ContinuousDispatcher
 
 Prompt = Annotated[str, Field(min_length=1, description="What the user says.")]
 MaxTokens = Annotated[int, Field(ge=1, description="The most tokens to generate.")]

@@ -66,6 +66,28 @@ async def test_concurrent_decisions_of_many_clients_each_get_their_own(
     assert labels == [f"label {number}" for number in range(40)]
 
 
+async def test_a_decision_does_not_wait_for_those_before_it(tmp_path: Path) -> None:
+    settings = {"PHI3_ENGINE": "echo", "PHI3_ECHO_WORD_S": "5"}
+    with running(bentoml_command(), tmp_path, settings) as service:
+        async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+
+            async def decide(text: str) -> httpx.Response:
+                item = {"text": text, "labels": LABELS}
+                return await client.post("/classify", json={"items": [item]})
+
+            async def await_running(number: int) -> None:
+                async with asyncio.timeout(20):
+                    while (await client.get("/load")).json()["server_load"] != number:
+                        await asyncio.sleep(0.05)
+
+            first = asyncio.create_task(decide("one"))
+            await await_running(1)
+            second = asyncio.create_task(decide("two"))
+            await await_running(2)
+            assert not first.done()
+            assert [(await each).status_code for each in (first, second)] == [200, 200]
+
+
 @pytest.mark.parametrize(
     ("path", "content", "status", "param"),
     [

@@ -3,6 +3,7 @@
 EngineCore imports this file by the executor's name; it runs there and nowhere else.
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -35,6 +36,8 @@ class InProcessExecutor(UniProcExecutor):
         end_with_parent()
         kv_cache_utils.generate_block_hash_extra_keys = salted_extra_keys
         CPUAttentionBackend.get_supported_kernel_block_sizes = staticmethod(supported_block_sizes)
+        # Not above: the service's process reads this file too, and needs no model runner.
+        importlib.import_module("phi3_bento.engine.vllm_sampling").install()
         super()._init_executor()
 
     def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:

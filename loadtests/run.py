@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> tuple[list[Outcome], list[str]]:
 
 
 def report(
-    options: argparse.Namespace, command: str, outcomes: Sequence[Outcome], told: Sequence[str]
+    options: argparse.Namespace, made_by: str, outcomes: Sequence[Outcome], told: Sequence[str]
 ) -> Report:
     """The report of a run; of several at rising rates, the last that held is shown."""
     scenario = SCENARIOS[options.scenario]
@@ -132,8 +132,7 @@ def report(
             *_caveats(outcomes),
             f"Shown is {load.rate:.4g} req/s for {load.seconds:g} s. Every latency counts from the "
             "moment at which the request was meant to start; those of complete answers are listed.",
-            f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with {versions()}, on "
-            f"{hardware()}.",
+            made_by,
         ],
         tables=[
             *steps,
@@ -185,6 +184,9 @@ def main(arguments: list[str]) -> int:
     options = _options_from(arguments)
     signal.signal(signal.SIGTERM, _leave)
     drop_own_settings()
+    command = shlex.join(["python", "-m", "loadtests.run", *arguments])
+    # Before the run: the tree may have changed at its end, and the service has not.
+    made_by = f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with {versions()}, on"
     try:
         outcomes, told = run(options)
     except (LoadFailure, AssertionError) as failure:  # tests.support asserts that it gets ready
@@ -192,8 +194,7 @@ def main(arguments: list[str]) -> int:
         return 2
     finally:
         _end_all_children()
-    command = shlex.join(["python", "-m", "loadtests.run", *arguments])
-    made = report(options, command, outcomes, told)
+    made = report(options, f"{made_by} {hardware()}.", outcomes, told)
     is_echo = options.engine == "echo"
     name = file_name(options.scenario, "echo" if is_echo else options.model)
     name += "-rate" if options.find_rate else ""

@@ -33,19 +33,14 @@ logger = logging.getLogger("bentoml.phi3")
 SEMANTIC_BYTES = 192 * MIB
 """What the semantic cache's model needs in the service's process; 135 MiB were measured."""
 
-SPECULATION_BYTES = 160 * MIB
-"""What the compiler of the search for guesses needs in EngineCore; 137 MiB were measured."""
-
 
 def plan_for(source: ModelSource, settings: Settings) -> MemoryPlan:
     """How the memory is divided, `PHI3_MEMORY` or the cgroup's limit. Raises `StartFailure`."""
     kv_element_bytes = 1 if settings.kv_dtype == "fp8" else source.shape.kv_element_bytes
-    extras = (SEMANTIC_BYTES if settings.semantic_cache else 0) + (
-        SPECULATION_BYTES if settings.speculative_tokens else 0
-    )
     return plan_memory(
         replace(source.shape, kv_element_bytes=kv_element_bytes),
-        memory_bytes=min(int(settings.memory), memory_limit() or sys.maxsize) - extras,
+        memory_bytes=min(int(settings.memory), memory_limit() or sys.maxsize)
+        - (SEMANTIC_BYTES if settings.semantic_cache else 0),
         max_sequences=settings.max_sequences,
         block_tokens=BLOCK_TOKENS,
         max_context_tokens=settings.max_context_tokens,
@@ -120,7 +115,6 @@ def options_for(
         max_sequences=settings.max_sequences,
         prefill_chunk_tokens=settings.prefill_chunk_tokens,
         block_tokens=BLOCK_TOKENS,
-        speculative_tokens=settings.speculative_tokens,
         eager=not settings.compile,
         stall_limit_s=settings.stall_limit_s,
         drain_limit_s=settings.drain_limit_s,
@@ -141,7 +135,4 @@ def _revision(directory: Path, settings: Settings) -> str:
     """Changes with whatever changes answers: weights, formats, engine."""
     versions = importlib.metadata.packages_distributions().get("vllm", ["none"])
     engine = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in sorted(versions))
-    revision = f"{fingerprint(directory)}-{engine}-{settings.dtype}-{settings.kv_dtype}"
-    # Guesses draw from the sampler's random numbers, so that seeded answers differ.
-    guesses = settings.speculative_tokens
-    return f"{revision}-guesses-{guesses}" if guesses else revision
+    return f"{fingerprint(directory)}-{engine}-{settings.dtype}-{settings.kv_dtype}"

@@ -2,9 +2,9 @@
 
     python -m loadtests.compare vllm --model phi3-demo
     python -m loadtests.compare llama --model synthetic:phi-3-mini --python PYTHON q8_0.gguf
-    python -m loadtests.compare plain --set PHI3_SPECULATIVE_TOKENS=7 --text extraction
+    python -m loadtests.compare plain --set PHI3_X=Y --model CHAIN --text copied
 
-Prompts are unique and answers sampled, or given: nothing comes from a cache. Each ratio is this
+Prompts are unique and answers sampled: nothing comes from a cache. Each ratio is this
 service's figure over the other's, median and range of the rounds.
 """
 
@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--python", type=Path, help="that has llama_cpp, or openvino_genai")
     parser.add_argument("--executor", choices=["same", "default"], default="same")
     parser.add_argument("--plain", action="store_true", help="also this service without --set")
-    parser.add_argument("--text", choices=TEXTS, default="sampled", help="what is answered")
+    parser.add_argument(
+        "--text", choices=TEXTS, default="sampled", help="others than sampled: chain_weights"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="PHI3_X=Y")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, default=5, help="streams of a round")

@@ -1,49 +1,72 @@
-"""What is asked in a comparison, and with which answer where the model shall not choose it.
+"""What is asked in a comparison: texts, and tokens whose continuation is known.
 
-Generated weights write nonsense. Where it matters what a text is like, as it does for tokens that
-are guessed from it, the answer is given: the engine may produce no other (`structured_outputs`),
-and computes each of its tokens as if it were free.
+The continuation is that of `chain_weights`, where the token behind n is n + 1, so that it is said
+here how much of an answer stands in its prompt, and what a guess from the prompt is worth.
 """
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from loadtests.prompts import PLACES, STATES, SYSTEM_PROMPT, THINGS, story
+from loadtests.prompts import story
 
-_RECORDS = 6
-_SENTENCES = 4
+_FIRST, _LAST = 4_000, 30_000
+"""No token that means something to a tokenizer or a chat template."""
 
-Text = tuple[str, str | None]
-"""A prompt, and the answer to it if that is given."""
+_RUN = 10
+_GUESSED_FROM = 3
+_FALSE_EVERY = 20
+
+Prompt = str | list[int]
 
 
-def sampled(number: int, words: int) -> Text:
+def sampled(number: int, words: int, _: int) -> Prompt:
     """Whatever the model says to a text of about `words` words."""
-    return story(number, words), None
+    return story(number, words)
 
 
-def prose(number: int, words: int) -> Text:
-    """English sentences that do not stand in the prompt, and repeat little of themselves."""
-    sentences = re.split(r"(?<=[.]) ", SYSTEM_PROMPT)
-    return story(number, words), " ".join(Random(number).sample(sentences, _SENTENCES))
+def copied(number: int, words: int, tokens: int) -> Prompt:
+    """The answer stands in the prompt, whole: a quotation, an edit."""
+    return _prompt(number, words, tokens, lambda answer: answer)
 
 
-def extraction(number: int, _: int) -> Text:
-    """Tickets, and what they say as JSON."""
-    random = Random(number)  # reproducible, not secret
-    lines, records = [f"Sheet {number}. Return the tickets as JSON."], []
-    for each in range(_RECORDS):
-        ticket = f"{number + each}"
-        thing, state, place = (random.choice(words) for words in (THINGS, STATES, PLACES))
-        lines.append(f"Ticket {ticket}: the {thing} is {state}, says the customer {place}.")
-        records.append({"ticket": ticket, "thing": thing, "state": state, "where": place})
-    return "\n".join(lines), json.dumps(records)
+def half_copied(number: int, words: int, tokens: int) -> Prompt:
+    """Half of the answer stands in the prompt, in runs of ten tokens: an extraction, JSON."""
+
+    def runs(answer: list[int]) -> list[int]:
+        return [token for token in answer if token // _RUN % 2]
+
+    return _prompt(number, words, tokens, runs)
 
 
-TEXTS: Mapping[str, Callable[[int, int], Text]] = {
+def misleading(number: int, words: int, tokens: int) -> Prompt:
+    """Nothing can be guessed, and one token in twenty looks as if it could: a free text."""
+
+    def false_hints(answer: list[int]) -> list[int]:
+        hints: list[int] = []
+        for at in range(0, len(answer), _FALSE_EVERY):
+            hints += [*answer[at : at + _GUESSED_FROM], *_foreign(number + at, _RUN)]
+        return hints
+
+    return _prompt(number, words, tokens, false_hints)
+
+
+def _prompt(
+    number: int, words: int, tokens: int, shown: Callable[[list[int]], list[int]]
+) -> list[int]:
+    """About `words` tokens: foreign ones, what is `shown` of the answer, and its beginning."""
+    start = Random(number).randrange(_FIRST, _LAST - tokens)
+    hints = shown(list(range(start, start + tokens)))
+    return [*_foreign(number, max(1, words - len(hints))), *hints, start - 1]
+
+
+def _foreign(seed: int, count: int) -> Iterator[int]:
+    random = Random(seed)  # reproducible, not secret
+    return (random.randrange(_FIRST, _LAST) for _ in range(count))
+
+
+TEXTS: Mapping[str, Callable[[int, int, int], Prompt]] = {
     "sampled": sampled,
-    "prose": prose,
-    "extraction": extraction,
+    "copied": copied,
+    "half-copied": half_copied,
+    "misleading": misleading,
 }

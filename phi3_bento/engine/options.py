@@ -1,6 +1,5 @@
 """What vLLM is started with, in the words of its command line."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,6 @@ from pathlib import Path
 from phi3_bento.engine.state import Step
 
 _EXECUTOR = "phi3_bento.engine.vllm_executor.InProcessExecutor"
-
-_GUESSING_SEQUENCES = 4
-"""With more at once a step has enough to do without guesses (ADR 21)."""
-
-_LEAST_MATCH = 3
-_MOST_MATCH = 8
-"""Tokens at the end of a text that must stand in it before, for what followed to be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +24,6 @@ class VllmOptions:
     max_sequences: int
     prefill_chunk_tokens: int
     block_tokens: int
-    speculative_tokens: int
-    """Guessed ahead in a step; 0: none."""
     eager: bool
     stall_limit_s: float
     drain_limit_s: float
@@ -57,22 +47,5 @@ class VllmOptions:
             *("--scheduling-policy", "priority", "--enable-logging-iteration-details"),
             # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.
             *("--shutdown-timeout", str(int(self.drain_limit_s))),
-            *self._speculation(),
             *flags,
         ]
-
-    def _speculation(self) -> list[str]:
-        if not self.speculative_tokens:
-            return []
-        guessing = min(_GUESSING_SEQUENCES, self.max_sequences)
-        schedule = [(1, guessing, self.speculative_tokens)]
-        if guessing < self.max_sequences:
-            schedule.append((guessing + 1, self.max_sequences, 0))
-        config = {
-            "method": "ngram",
-            "num_speculative_tokens": self.speculative_tokens,
-            "prompt_lookup_min": _LEAST_MATCH,
-            "prompt_lookup_max": _MOST_MATCH,
-            "num_speculative_tokens_per_batch_size": schedule,
-        }
-        return ["--speculative-config", json.dumps(config)]

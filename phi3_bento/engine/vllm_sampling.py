@@ -1,26 +1,21 @@
 """Log-probabilities of named tokens and of the most probable ones, in one step of the engine.
 
 vLLM 0.32 has either for all that a step computes: beside a request that names its tokens
-(`logprob_token_ids`, as decisions do) the others' `top_logprobs` are lost, and where tokens are
-guessed ahead the step fails. Here each request gets what it asked for. EngineCore imports this.
+(`logprob_token_ids`, as decisions do) the others' `top_logprobs` are lost. Here each request gets
+what it asked for (ADR 21). EngineCore imports this.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from vllm.v1.outputs import LogprobsTensors, SamplerOutput
-from vllm.v1.sample.rejection_sampler import RejectionSampler
 from vllm.v1.sample.sampler import Sampler
 from vllm.v1.worker import gpu_model_runner
 
 Names = Mapping[int, Sequence[int]]
 """Token ids by row of the logits."""
-
-_WHOLE_DISTRIBUTION = -1
-"""What `RejectionSampler` asks its sampler for, to gather from it later."""
 
 
 class NamingSampler(Sampler):
@@ -29,27 +24,20 @@ class NamingSampler(Sampler):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._names: Names = {}
-
-    @contextmanager
-    def naming(self, names: Names) -> Iterator[None]:
-        """Meanwhile, rows with names get the log-probabilities of these."""
-        self._names = names
-        try:
-            yield
-        finally:
-            self._names = {}
+        """Of the rows whose log-probabilities are gathered next."""
 
     def forward(
         self, logits: torch.Tensor, sampling_metadata: Any, *arguments: Any, **options: Any
     ) -> SamplerOutput:
-        names, most = sampling_metadata.logprob_token_ids, sampling_metadata.max_num_logprobs
-        if not names or most is None:
+        names = sampling_metadata.logprob_token_ids
+        if not names or sampling_metadata.max_num_logprobs is None:
             return super().forward(logits, sampling_metadata, *arguments, **options)
         unnamed = replace(sampling_metadata, logprob_token_ids=None)
-        if most == _WHOLE_DISTRIBUTION:
+        self._names = names
+        try:
             return super().forward(logits, unnamed, *arguments, **options)
-        with self.naming(names):
-            return super().forward(logits, unnamed, *arguments, **options)
+        finally:
+            self._names = {}
 
     def gather_logprobs(
         self, logprobs: torch.Tensor, num_logprobs: int, token_ids: torch.Tensor
@@ -62,30 +50,9 @@ class NamingSampler(Sampler):
         return _merged(top, named, list(self._names))
 
 
-class NamingRejectionSampler(RejectionSampler):
-    """vLLM's judge of guessed tokens, which can read named tokens too."""
-
-    def forward(
-        self, metadata: Any, draft_probs: Any, logits: torch.Tensor, sampling_metadata: Any
-    ) -> SamplerOutput:
-        names = sampling_metadata.logprob_token_ids
-        if not names:
-            return super().forward(metadata, draft_probs, logits, sampling_metadata)
-        width = metadata.max_spec_len + 1
-        by_position = {
-            row * width + position: tokens
-            for row, tokens in names.items()
-            for position in range(width)
-        }
-        asked = replace(sampling_metadata, max_num_logprobs=sampling_metadata.max_num_logprobs or 0)
-        with self.sampler.naming(by_position):
-            return super().forward(metadata, draft_probs, logits, asked)
-
-
 def install() -> None:
-    """Have vLLM's model runner use these; before it is made."""
+    """Have vLLM's model runner use it; before that is made."""
     gpu_model_runner.Sampler = NamingSampler
-    gpu_model_runner.RejectionSampler = NamingRejectionSampler
 
 
 def _merged(top: LogprobsTensors, named: LogprobsTensors, rows: list[int]) -> LogprobsTensors:

@@ -1,0 +1,50 @@
+"""A stand-in of the full size in which every token has one successor: its number plus one.
+
+    python -m loadtests.compare.chain_weights STAND_IN DIRECTORY
+
+Generated weights write nonsense, in which nothing repeats. Where it matters what a text repeats, as
+for tokens that are guessed from it, `texts` needs a model whose answer is known. `STAND_IN` is what
+a service with `PHI3_MODEL=synthetic:phi-3-mini` has made, `models/synthetic-phi-3-mini` in its data
+directory. All is computed as before, at the same cost; but what a layer adds is scaled to nothing,
+and the output's row for a token is the embedding of the token before it.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+_EMBEDDING, _OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+_ADDS = ("o_proj.weight_scale", "down_proj.weight_scale")
+
+
+def write_chain(stand_in: Path, directory: Path) -> None:
+    """Write the checkpoint; about 4 GB."""
+    shutil.copytree(stand_in, directory, ignore=shutil.ignore_patterns("*.safetensors"))
+    index = json.loads((stand_in / "model.safetensors.index.json").read_text())
+    files = index["weight_map"]
+    embedding = load_file(stand_in / files[_EMBEDDING])[_EMBEDDING]
+    for file in sorted(set(files.values())):
+        tensors = load_file(stand_in / file)
+        for name in tensors:
+            if name.endswith(_ADDS):
+                tensors[name] = torch.zeros_like(tensors[name])
+        if _OUTPUT in tensors:
+            tensors[_OUTPUT] = torch.roll(embedding, 1, dims=0)
+        save_file(tensors, directory / file, metadata={"format": "pt"})
+
+
+def main() -> None:
+    """Write it once."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stand_in", type=Path)
+    parser.add_argument("directory", type=Path)
+    options = parser.parse_args()
+    write_chain(options.stand_in, options.directory)
+
+
+if __name__ == "__main__":
+    main()

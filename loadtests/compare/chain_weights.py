@@ -2,9 +2,9 @@
 
     python -m loadtests.compare.chain_weights STAND_IN DIRECTORY
 
-Generated weights write nonsense, in which nothing repeats. Where it matters what a text repeats, as
-for tokens that are guessed from it, `texts` needs a model whose answer is known. `STAND_IN` is what
-a service with `PHI3_MODEL=synthetic:phi-3-mini` has made, `models/synthetic-phi-3-mini` in its data
+Generated weights write nonsense, in which nobody sees a wrong token. Of this one each answer is
+known, and how much of an answer stands in its prompt is up to who asks. `STAND_IN` is what a
+service with `PHI3_MODEL=synthetic:phi-3-mini` has made, `models/synthetic-phi-3-mini` in its data
 directory. All is computed as before, at the same cost; but what a layer adds is scaled to nothing,
 and the output's row for a token is the embedding of the token before it.
 """

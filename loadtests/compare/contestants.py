@@ -32,21 +32,17 @@ class Contestant:
     url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    is_vllm: bool = False
-    """Takes what vLLM alone has, an answer that is given for instance."""
 
 
 @contextmanager
-def phi3_bento(
-    model: str, settings: Mapping[str, str], name: str = "phi3-bento"
-) -> Iterator[Contestant]:
+def phi3_bento(model: str, settings: Mapping[str, str]) -> Iterator[Contestant]:
     """This service, as `phi3-bento serve` starts it."""
     with TemporaryDirectory(prefix="phi3-compare-") as directory:
         (Path(directory) / "models").symlink_to(models_directory())
         env = {"PHI3_MODEL": model, **settings}
         with running(serve_command(), Path(directory), env) as service:
-            served = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
-            yield Contestant(name, service.url, served, is_vllm=True)
+            name = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
+            yield Contestant("phi3-bento", service.url, name)
 
 
 @contextmanager
@@ -77,8 +73,7 @@ def vllm_server(model: str, *, executor: str) -> Iterator[Contestant]:
         options = [*arguments, "--host", "127.0.0.1", "--port", str(port)]
         command = [sys.executable, "-m", _VLLM_SERVER, *options, "--disable-uvicorn-access-log"]
         with _server(command, port, "/health", Path(directory), environment):
-            url = f"http://127.0.0.1:{port}"
-            yield Contestant("vLLM's server", url, source.name, is_vllm=True)
+            yield Contestant("vLLM's server", f"http://127.0.0.1:{port}", source.name)
 
 
 @contextmanager

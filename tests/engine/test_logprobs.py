@@ -70,16 +70,11 @@ def decisions_beside(service: Service) -> Iterator[list[dict[str, float]]]:
             deciding.result(timeout=60)
 
 
-def check_both(service: Service) -> None:
-    """The chat's probabilities and the decisions are right, in steps with both."""
+def test_decisions_leave_the_most_probable_tokens_of_a_chat_beside_them(service: Service) -> None:
+    check_probabilities(service)
     alone = decide(service)
     with decisions_beside(service) as decided:
         check_probabilities(service)
     assert len(decided) > 3, "there were steps with both"
     # In a batch of another size the last bits differ.
     assert all(each == pytest.approx(alone, abs=0.05) for each in decided)
-
-
-def test_decisions_leave_the_most_probable_tokens_of_a_chat_beside_them(service: Service) -> None:
-    check_probabilities(service)
-    check_both(service)

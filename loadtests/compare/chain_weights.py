@@ -10,12 +10,14 @@ and the output's row for a token is the embedding of the token before it.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from phi3_bento.models.checkpoint import read_entries, shard_files
 
 _EMBEDDING, _OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
 _ADDS = ("o_proj.weight_scale", "down_proj.weight_scale")
@@ -24,17 +26,16 @@ _ADDS = ("o_proj.weight_scale", "down_proj.weight_scale")
 def write_chain(stand_in: Path, directory: Path) -> None:
     """Write the checkpoint; about 4 GB."""
     shutil.copytree(stand_in, directory, ignore=shutil.ignore_patterns("*.safetensors"))
-    index = json.loads((stand_in / "model.safetensors.index.json").read_text())
-    files = index["weight_map"]
-    embedding = load_file(stand_in / files[_EMBEDDING])[_EMBEDDING]
-    for file in sorted(set(files.values())):
-        tensors = load_file(stand_in / file)
+    with safe_open(read_entries(stand_in)[_EMBEDDING].file, "pt") as shard:
+        embedding = shard.get_tensor(_EMBEDDING)
+    for file in shard_files(stand_in):
+        tensors = load_file(file)
         for name in tensors:
             if name.endswith(_ADDS):
                 tensors[name] = torch.zeros_like(tensors[name])
         if _OUTPUT in tensors:
             tensors[_OUTPUT] = torch.roll(embedding, 1, dims=0)
-        save_file(tensors, directory / file, metadata={"format": "pt"})
+        save_file(tensors, directory / file.name, metadata={"format": "pt"})
 
 
 def main() -> None:

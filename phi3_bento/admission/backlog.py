@@ -132,12 +132,12 @@ class Backlog:
                 f"{len(self._places)} requests are being answered or wait already.",
                 retry_after_s=max(1.0, predicted_s or 0.0),
             )
-        if slo_s is not None and predicted_s is not None and age_s + predicted_s > slo_s:
-            late_s = age_s + predicted_s - slo_s
+        expected_s = None if predicted_s is None else age_s + predicted_s
+        if slo_s is not None and expected_s is not None and expected_s > slo_s:
             raise DeadlineUnmeetable(
-                f"The first token would come after about {(slo_s + late_s) * 1000:.0f} ms, and the "
+                f"The first token would come after about {expected_s * 1000:.0f} ms, and the "
                 f"request allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
-                retry_after_s=max(1.0, self._promise_s(late_s, work, now)),
+                retry_after_s=max(1.0, self._promise_s(expected_s - slo_s, work, now)),
             )
         place = Place(
             work, tokens, order, now, predicted_s, self._step_s(), self._clock, _places=self._places

@@ -5,7 +5,6 @@ vLLM 0.32 has either for all that a step computes: beside a request that names i
 what it asked for (ADR 21). EngineCore imports this.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 from vllm.v1.sample.sampler import Sampler
 from vllm.v1.worker import gpu_model_runner
 
-Names = Mapping[int, Sequence[int]]
+Names = dict[int, list[int]]
 """Token ids by row of the logits."""
 
 
@@ -46,7 +45,7 @@ class NamingSampler(Sampler):
         top = super().gather_logprobs(logprobs, num_logprobs, token_ids)
         if not self._names:
             return top
-        named = self.gather_specific_token_logprobs(logprobs, dict(self._names), token_ids)
+        named = self.gather_specific_token_logprobs(logprobs, self._names, token_ids)
         return _merged(top, named, list(self._names))
 
 

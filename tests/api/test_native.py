@@ -7,7 +7,14 @@ import bentoml
 import httpx
 import pytest
 
-from tests.support import Service, bentoml_command, running, serve_command, wait_for
+from tests.support import (
+    Service,
+    bentoml_command,
+    running,
+    serve_command,
+    wait_for,
+    wait_for_async,
+)
 
 JSON = {"content-type": "application/json"}
 LABELS = ["first", "second", "third"]
@@ -75,15 +82,13 @@ async def test_a_decision_does_not_wait_for_those_before_it(tmp_path: Path) -> N
                 item = {"text": text, "labels": LABELS}
                 return await client.post("/classify", json={"items": [item]})
 
-            async def await_running(number: int) -> None:
-                async with asyncio.timeout(20):
-                    while (await client.get("/load")).json()["server_load"] != number:
-                        await asyncio.sleep(0.05)
+            async def running_are(number: int) -> bool:
+                return bool((await client.get("/load")).json()["server_load"] == number)
 
             first = asyncio.create_task(decide("one"))
-            await await_running(1)
+            await wait_for_async(lambda: running_are(1), "the first runs", 20)
             second = asyncio.create_task(decide("two"))
-            await await_running(2)
+            await wait_for_async(lambda: running_are(2), "both run", 20)
             assert not first.done()
             assert [(await each).status_code for each in (first, second)] == [200, 200]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phi3_bento.cache import tiers
+from phi3_bento.cache import store, tiers
 from phi3_bento.cache.entry import Entry
 from phi3_bento.cache.memory import MemoryCache
 from phi3_bento.cache.store import RedisStore, StoreFailure
@@ -21,7 +21,8 @@ SCOPE = "acce"
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pause of this large process, as for its garbage, is no outage of Redis."""
+    """A pause of this large process or of its machine is no outage of Redis."""
+    monkeypatch.setattr(store, "SOCKET_TIMEOUT_S", 2.0)
     monkeypatch.setattr(tiers, "READ_LIMIT_S", 2.0)
 
 

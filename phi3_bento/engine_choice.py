@@ -115,6 +115,7 @@ def options_for(
         max_sequences=settings.max_sequences,
         prefill_chunk_tokens=settings.prefill_chunk_tokens,
         block_tokens=BLOCK_TOKENS,
+        speculative_tokens=settings.speculative_tokens,
         eager=not settings.compile,
         stall_limit_s=settings.stall_limit_s,
         drain_limit_s=settings.drain_limit_s,
@@ -135,4 +136,7 @@ def _revision(directory: Path, settings: Settings) -> str:
     """Changes with whatever changes answers: weights, formats, engine."""
     versions = importlib.metadata.packages_distributions().get("vllm", ["none"])
     engine = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in sorted(versions))
-    return f"{fingerprint(directory)}-{engine}-{settings.dtype}-{settings.kv_dtype}"
+    revision = f"{fingerprint(directory)}-{engine}-{settings.dtype}-{settings.kv_dtype}"
+    # Guesses draw from the sampler's random numbers, so that seeded answers differ.
+    guesses = settings.speculative_tokens
+    return f"{revision}-guesses-{guesses}" if guesses else revision

@@ -2,10 +2,10 @@
 
     python -m loadtests.compare vllm --model phi3-demo
     python -m loadtests.compare llama --model synthetic:phi-3-mini --python PYTHON q8_0.gguf
-    python -m loadtests.compare openvino --model synthetic:phi-3-mini --python PYTHON DIRECTORY
+    python -m loadtests.compare plain --set PHI3_X=Y --model CHAIN --text copied
 
-Prompts are unique and answers sampled: nothing comes from a cache. Each ratio is this service's
-figure over the other's, median and range of the rounds.
+Prompts are unique and answers sampled: nothing comes from a cache. Each ratio is this
+service's figure over the other's, median and range of the rounds.
 """
 
 import argparse
@@ -22,22 +22,27 @@ from loadtests.compare.contestants import (
     phi3_bento,
     vllm_server,
 )
+from loadtests.compare.texts import TEXTS
 from loadtests.compare.timing import Shape, rate, streams
 from loadtests.surroundings import hardware, versions
 from loadtests.tables import Table, number
 
-OTHERS = ("vllm", "llama", "openvino")
+OTHERS = ("vllm", "llama", "openvino", "plain")
 
 Rounds = dict[str, list[float]]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loadtests.compare", description=__doc__)
-    parser.add_argument("other", choices=OTHERS)
+    parser.add_argument("other", choices=OTHERS, help="plain: this, without --set")
     parser.add_argument("weights", nargs="*", type=Path, help="for llama and openvino")
     parser.add_argument("--model", default="phi3-demo")
     parser.add_argument("--python", type=Path, help="that has llama_cpp, or openvino_genai")
     parser.add_argument("--executor", choices=["same", "default"], default="same")
+    parser.add_argument("--plain", action="store_true", help="also this service without --set")
+    parser.add_argument(
+        "--text", choices=TEXTS, default="sampled", help="others than sampled: chain_weights"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="PHI3_X=Y")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, default=5, help="streams of a round")
@@ -51,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 def _contestants(stack: ExitStack, options: argparse.Namespace) -> list[Contestant]:
     settings = dict(part.split("=", 1) for part in options.set)
     contestants = [phi3_bento(options.model, settings)]
+    if options.plain or options.other == "plain":
+        contestants.append(phi3_bento(options.model, {}, name="without --set"))
     if options.other == "vllm":
         contestants.append(vllm_server(options.model, executor=options.executor))
     start = openvino if options.other == "openvino" else llama_cpp
@@ -59,7 +66,7 @@ def _contestants(stack: ExitStack, options: argparse.Namespace) -> list[Contesta
 
 
 async def _round(contestant: Contestant, options: argparse.Namespace) -> dict[str, float]:
-    shape = Shape(options.words, options.tokens)
+    shape = Shape(options.words, options.tokens, options.text)
     one = await streams(contestant, shape, options.streams)
     figures = {"first token, ms": one.first_s * 1000, "between tokens, ms": one.gap_s * 1000}
     for at_once in (int(text) for text in options.connections.split(",") if text):

@@ -32,17 +32,21 @@ class Contestant:
     url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_vllm: bool = False
+    """Takes what vLLM alone has, an answer that is given for instance."""
 
 
 @contextmanager
-def phi3_bento(model: str, settings: Mapping[str, str]) -> Iterator[Contestant]:
+def phi3_bento(
+    model: str, settings: Mapping[str, str], name: str = "phi3-bento"
+) -> Iterator[Contestant]:
     """This service, as `phi3-bento serve` starts it."""
     with TemporaryDirectory(prefix="phi3-compare-") as directory:
         (Path(directory) / "models").symlink_to(models_directory())
         env = {"PHI3_MODEL": model, **settings}
         with running(serve_command(), Path(directory), env) as service:
-            name = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
-            yield Contestant("phi3-bento", service.url, name)
+            served = httpx.get(service.url + "/v1/models").json()["data"][0]["id"]
+            yield Contestant(name, service.url, served, is_vllm=True)
 
 
 @contextmanager
@@ -73,7 +77,8 @@ def vllm_server(model: str, *, executor: str) -> Iterator[Contestant]:
         options = [*arguments, "--host", "127.0.0.1", "--port", str(port)]
         command = [sys.executable, "-m", _VLLM_SERVER, *options, "--disable-uvicorn-access-log"]
         with _server(command, port, "/health", Path(directory), environment):
-            yield Contestant("vLLM's server", f"http://127.0.0.1:{port}", source.name)
+            url = f"http://127.0.0.1:{port}"
+            yield Contestant("vLLM's server", url, source.name, is_vllm=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from loadtests.compare.contestants import Contestant
-from loadtests.prompts import story
+from loadtests.compare.texts import TEXTS
 
 _LIMIT = aiohttp.ClientTimeout(total=600)
 _numbers = count(randrange(10**9))  # no prompt twice, in no run
@@ -24,6 +24,8 @@ class Shape:
 
     words: int
     tokens: int
+    text: str = "sampled"
+    """A name in `TEXTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +36,36 @@ class Stream:
     gap_s: float
 
 
-def _body(contestant: Contestant, shape: Shape, **options: Any) -> dict[str, Any]:
-    text = story(next(_numbers), shape.words)
-    return {
+def _request(contestant: Contestant, shape: Shape, **options: Any) -> tuple[str, dict[str, Any]]:
+    """URL and body. Who cannot be asked in tokens is asked in words: it does not guess."""
+    prompt = TEXTS[shape.text if contestant.is_vllm else "sampled"](
+        next(_numbers), shape.words, shape.tokens
+    )
+    body = {
         "model": contestant.model,
-        "messages": [{"role": "user", "content": text}],
         "max_tokens": shape.tokens,
         # Sampled: nothing comes from an answer cache.
         "temperature": 0.7,
         "ignore_eos": True,
         **options,
     }
+    if isinstance(prompt, list):
+        return f"{contestant.url}/v1/completions", body | {"prompt": prompt}
+    messages = [{"role": "user", "content": prompt}]
+    return f"{contestant.url}/v1/chat/completions", body | {"messages": messages}
 
 
 async def stream(client: aiohttp.ClientSession, contestant: Contestant, shape: Shape) -> Stream:
     """Ask for one stream; raises unless it comes to its end."""
     started, first, last, pieces = time.perf_counter(), 0.0, 0.0, 0
-    body = _body(contestant, shape, stream=True)
-    async with client.post(_path(contestant), json=body, headers=contestant.headers) as response:
+    url, body = _request(contestant, shape, stream=True)
+    async with client.post(url, json=body, headers=contestant.headers) as response:
         response.raise_for_status()
         async for line in response.content:
             if not line.startswith(b"data: {"):
                 continue
             choices = json.loads(line[len(b"data: ") :]).get("choices") or [{}]
-            if choices[0].get("delta", {}).get("content"):
+            if choices[0].get("text") or choices[0].get("delta", {}).get("content"):
                 last = time.perf_counter()
                 first, pieces = first or last, pieces + 1
     if pieces < 2 and shape.tokens > 1:
@@ -72,9 +80,9 @@ async def rate(contestant: Contestant, shape: Shape, at_once: int, requests: int
 
         async def connection() -> None:
             for _ in remaining:
-                body = _body(contestant, shape)
+                url, body = _request(contestant, shape)
                 headers = contestant.headers
-                async with client.post(_path(contestant), json=body, headers=headers) as response:
+                async with client.post(url, json=body, headers=headers) as response:
                     await response.read()
                     response.raise_for_status()
 
@@ -89,7 +97,3 @@ async def streams(contestant: Contestant, shape: Shape, requests: int) -> Stream
         each = [await stream(client, contestant, shape) for _ in range(requests)]
     first = statistics.median(one.first_s for one in each)
     return Stream(first, statistics.median(one.gap_s for one in each))
-
-
-def _path(contestant: Contestant) -> str:
-    return contestant.url + "/v1/chat/completions"

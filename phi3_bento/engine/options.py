@@ -1,5 +1,6 @@
 """What vLLM is started with, in the words of its command line."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from phi3_bento.engine.state import Step
 
 _EXECUTOR = "phi3_bento.engine.vllm_executor.InProcessExecutor"
+_GUESSER = "phi3_bento.engine.vllm_guessing.PromptLookup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class VllmOptions:
     max_sequences: int
     prefill_chunk_tokens: int
     block_tokens: int
+    speculative_tokens: int
+    """The most that are guessed ahead in a step; 0: none."""
     eager: bool
     stall_limit_s: float
     drain_limit_s: float
@@ -47,5 +51,16 @@ class VllmOptions:
             *("--scheduling-policy", "priority", "--enable-logging-iteration-details"),
             # EngineCore gets SIGTERM together with us: it must finish what runs before it ends.
             *("--shutdown-timeout", str(int(self.drain_limit_s))),
+            *self._speculation(),
             *flags,
         ]
+
+    def _speculation(self) -> list[str]:
+        if not self.speculative_tokens:
+            return []
+        config = {
+            "method": "custom_class",
+            "model": _GUESSER,
+            "num_speculative_tokens": self.speculative_tokens,
+        }
+        return ["--speculative-config", json.dumps(config)]

@@ -66,9 +66,14 @@ class StepClock(StatLoggerBase):
         self.progress.step()
         details = scheduler_stats and scheduler_stats.iteration_details
         if details and not details.is_dummy:
-            seconds = details.elapsed_ms / 1000
-            step = Step(details.num_ctx_tokens, details.num_generation_tokens, seconds)
-            self._on_step(step)
+            kept = details.num_generation_tokens - _refused_guesses(scheduler_stats)
+            self._on_step(Step(details.num_ctx_tokens, kept, details.elapsed_ms / 1000))
 
     def log_engine_initialized(self) -> None:
         """Required by vLLM; nothing to log."""
+
+
+def _refused_guesses(scheduler_stats: Any) -> int:
+    """Tokens that a step computed and no answer contains."""
+    guesses = scheduler_stats.spec_decoding_stats
+    return guesses.num_draft_tokens - guesses.num_accepted_tokens if guesses else 0

@@ -57,3 +57,11 @@ class EngineKnobs(BaseModel):
         description="Tokens per engine step, which nobody interrupts; larger reads long prompts a "
         "little faster on a CPU, and much faster on a GPU (2048).",
     )
+    speculative_tokens: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="The most tokens guessed ahead in a step, from what the text repeats of "
+        "itself, where few sequences run (docs/speed.md); 0: none. With guesses, `logit_bias` and "
+        "`min_p` are refused.",
+    )

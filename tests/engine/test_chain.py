@@ -1,7 +1,7 @@
 """Answers that are known, token for token, from a model with Phi-3's vocabulary, in INT8.
 
 The demo model's vocabulary is small, and its numbers are bf16: kernels that fail beyond are not
-seen with it.
+seen with it. Nor are wrong tokens behind guessed ones (`PHI3_SPECULATIVE_TOKENS`).
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import pytest
 from loadtests.compare.chain_weights import write_chain
 from phi3_bento.models.source import DEMO_DIRECTORY
 from phi3_bento.models.synthetic import PHI_3_MINI, write_synthetic
+from tests.engine.test_speculation import guesses
 from tests.support import Service, running, serve_command
 
 pytestmark = pytest.mark.engine
@@ -27,13 +28,32 @@ SMALL = PHI_3_MINI | {
 FIRST, DISTANCE, NEW_TOKENS = 1_000, 3_501, 32
 
 
+BREAK_EVERY = 16
+
+
+@pytest.fixture(scope="module", params=[0, 7], ids=["plain", "guessing"])
+def speculative_tokens(request: pytest.FixtureRequest) -> int:
+    tokens: int = request.param
+    return tokens
+
+
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def chain(tmp_path_factory: pytest.TempPathFactory, speculative_tokens: int) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("chain")
     stand_in = write_synthetic(directory / "small", tokenizer=DEMO_DIRECTORY, config=SMALL)
     write_chain(stand_in, directory / "chain")
-    with running(serve_command(), directory, {"PHI3_MODEL": str(directory / "chain")}) as service:
+    settings = {
+        "PHI3_MODEL": str(directory / "chain"),
+        "PHI3_SPECULATIVE_TOKENS": str(speculative_tokens),
+    }
+    with running(serve_command(), directory, settings) as service:
         yield service
+
+
+def prompt_of(start: int, length: int) -> list[int]:
+    """`length` tokens to go on from, behind the answer with gaps: some guesses are right."""
+    answer = range(start + length, start + length + NEW_TOKENS)
+    return [*(token for token in answer if token % BREAK_EVERY), *range(start, start + length)]
 
 
 @pytest.mark.parametrize("temperature", [0, 0.7])
@@ -44,9 +64,9 @@ async def test_each_token_follows_the_one_before_it(
     async with httpx.AsyncClient(base_url=chain.url, timeout=60) as client:
 
         async def continued(start: int, length: int) -> list[int]:
-            prompt = [*range(start, start + length)]
             options = {"temperature": temperature, "ignore_eos": True, "return_token_ids": True}
-            body = {"prompt": prompt, "max_tokens": NEW_TOKENS, **options}
+            options |= {"top_p": 0.9 if temperature else 1}
+            body = {"prompt": prompt_of(start, length), "max_tokens": NEW_TOKENS, **options}
             answer = (await client.post("/v1/completions", json=body)).json()
             tokens: list[int] = answer["choices"][0]["token_ids"]
             return tokens
@@ -56,3 +76,10 @@ async def test_each_token_follows_the_one_before_it(
         answers = await asyncio.gather(*map(continued, starts, lengths))
     for start, length, answer in zip(starts, lengths, answers, strict=True):
         assert answer == [*range(start + length, start + length + NEW_TOKENS)]
+
+
+def test_guesses_are_accepted_where_any_are_made(chain: Service, speculative_tokens: int) -> None:
+    """In the steps of the tests above."""
+    guessed, accepted = guesses(chain, "draft"), guesses(chain, "accepted")
+    assert (guessed > 0) == (speculative_tokens > 0)
+    assert accepted >= guessed / 4

@@ -56,6 +56,7 @@ def test_without_any_variable_the_service_is_open_to_this_machine_alone() -> Non
         ("max_context_tokens", "10"),
         ("max_sequences", "0"),
         ("prefill_chunk_tokens", "1"),
+        ("speculative_tokens", "17"),
         ("max_body_bytes", "1"),
         ("max_choices", "1.5"),
         ("first_piece_limit_s", "0"),

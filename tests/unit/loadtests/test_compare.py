@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from loadtests.compare.__main__ import table
 from loadtests.compare.contestants import Contestant
+from loadtests.compare.texts import TEXTS
 from loadtests.compare.timing import Shape, rate, streams
 from tests.support import EchoServer, wait_for
 
@@ -33,3 +36,23 @@ def test_a_ratio_is_of_the_same_round() -> None:
     results = {"phi3-bento": {"answers/s": [10.0, 30.0]}, "other": {"answers/s": [20.0, 20.0]}}
     text = table(results).markdown()
     assert "| answers/s | 20 | 20 | 1.00 (0.50–1.50) |" in text
+
+
+def test_no_two_prompts_are_alike() -> None:
+    for text in TEXTS.values():
+        assert text(1, 12, 40) != text(2, 12, 40)
+        assert text(1, 12, 40) == text(1, 12, 40)
+
+
+def hinted(name: str) -> float:
+    """Of the answer's tokens, how many stand in the prompt."""
+    *prompt, last = TEXTS[name](7, 300, 100)
+    assert isinstance(last, int)
+    answer = range(last + 1, last + 101)
+    return sum(token in prompt for token in answer) / len(answer)
+
+
+def test_as_much_of_an_answer_stands_in_its_prompt_as_is_said() -> None:
+    assert hinted("copied") == 1
+    assert hinted("extraction") == pytest.approx(0.73, abs=0.05)
+    assert hinted("misleading") == pytest.approx(0.25, abs=0.05)

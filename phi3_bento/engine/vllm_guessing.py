@@ -2,7 +2,7 @@
 
 EngineCore imports this, by the name that vLLM's `--speculative-config` gives it. A guess is as long
 as what it is guessed from, so that a chance match of one token risks one token, and a quotation is
-guessed in long pieces. vLLM's own n-grams always guess as many as they may; see ADR 21.
+guessed in long pieces. vLLM's own n-grams always guess as many as they may; see ADR 24.
 """
 
 from collections.abc import Sequence

@@ -26,9 +26,8 @@ SMALL = PHI_3_MINI | {
     "num_key_value_heads": 8,
 }
 FIRST, DISTANCE, NEW_TOKENS = 1_000, 3_501, 32
-
-
 BREAK_EVERY = 16
+"""Of an answer's tokens, which one its prompt lacks: a guess is wrong there."""
 
 
 @pytest.fixture(scope="module", params=[0, 7], ids=["plain", "guessing"])

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from vllm.v1.metrics.stats import SchedulerIterationDetails, SchedulerStats
+from vllm.v1.spec_decode.metrics import SpecDecodingStats
 
+from phi3_bento.engine.progress import Progress
+from phi3_bento.engine.state import Step
+from phi3_bento.engine.vllm_watch import StepClock
 from tests.engine.test_logprobs import ANEW, CHAT, check_probabilities, decide, decisions_beside
 from tests.support import Service, running, serve_command
 
@@ -63,3 +68,15 @@ def test_what_cannot_be_guessed_is_refused_with_its_reason(guessing: Service) ->
     response = httpx.post(f"{guessing.url}/v1/chat/completions", json=body, timeout=60)
     assert response.status_code == 400
     assert "logit_bias" in response.json()["error"]["message"]
+
+
+def test_a_guess_that_is_refused_is_no_work_done() -> None:
+    """Of two sequences one had seven guesses, and kept three of them beside its own token."""
+    guesses = SpecDecodingStats.new(7)
+    guesses.observe_draft(7, 3)
+    details = SchedulerIterationDetails(1, 0, 0, 2, 1 + 8, 120.0)
+    steps: list[Step] = []
+    clock = StepClock(Progress(), steps.append)
+    clock.record(SchedulerStats(iteration_details=details, spec_decoding_stats=guesses))
+    clock.record(SchedulerStats(iteration_details=details))
+    assert steps == [Step(0, 1 + 4, 0.12), Step(0, 1 + 8, 0.12)]

@@ -88,6 +88,12 @@ class Service:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=10)
 
+    def metric(self, *names: str) -> float:
+        """The sum of these metrics' series at /metrics."""
+        starts = tuple(f"{name}{{" for name in names)
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(starts))
+
     def is_ready(self) -> bool:
         try:
             return self.get("/readyz").status_code == 200

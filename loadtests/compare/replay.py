@@ -10,14 +10,17 @@ import json
 import re
 import statistics
 from collections.abc import Callable
+from itertools import takewhile
+from operator import eq
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
 from vllm.v1.spec_decode import ngram_proposer
 
-from loadtests.compare.texts import TEXTS
+from loadtests.compare.texts import TEXTS, continuation
 from loadtests.prompts import PLACES, STATES, SYSTEM_PROMPT, THINGS, story
+from loadtests.tables import Table, number
 from phi3_bento.engine.vllm_guessing import guess
 
 STEP_MS, GUESS_MS = 85.0, 5.6
@@ -53,10 +56,10 @@ def tickets(seed: int) -> tuple[str, str]:
     random = Random(seed)  # reproducible, not secret
     lines, records = [f"Sheet {seed}. Return the tickets as JSON."], []
     for _ in range(6):
-        number = str(random.randrange(10**5, 10**6))
+        ticket = str(random.randrange(10**5, 10**6))
         thing, state, place = (random.choice(words) for words in (THINGS, STATES, PLACES))
-        lines.append(f"Ticket {number}: the {thing} is {state}, says the customer {place}.")
-        records.append({"ticket": number, "thing": thing, "state": state, "where": place})
+        lines.append(f"Ticket {ticket}: the {thing} is {state}, says the customer {place}.")
+        records.append({"ticket": ticket, "thing": thing, "state": state, "where": place})
     return "\n".join(lines), json.dumps(records)
 
 
@@ -97,7 +100,7 @@ def known(name: str, seed: int) -> tuple[list[int], list[int]]:
     """A text of `loadtests.compare.texts` with its answer."""
     prompt = TEXTS[name](seed, WORDS, TOKENS)
     assert isinstance(prompt, list)
-    return prompt, list(range(int(prompt[-1]) + 1, int(prompt[-1]) + 1 + TOKENS))
+    return prompt, continuation(prompt[-1], TOKENS)
 
 
 def texts() -> dict[str, list[tuple[list[int], list[int]]]]:
@@ -119,26 +122,22 @@ def time_share(prompt: list[int], answer: list[int], guesser: Guesser) -> float:
     at, spent_ms = 0, 0.0
     while at < len(answer):
         guessed = guesser(np.array([*prompt, *answer[:at]], dtype=np.int32))
-        right = 0
-        for token, chosen in zip(guessed, answer[at:], strict=False):
-            if token != chosen:
-                break
-            right += 1
-        at += right + 1
+        right = takewhile(bool, map(eq, guessed, answer[at:]))
+        at += sum(right) + 1
         spent_ms += STEP_MS + GUESS_MS * len(guessed)
     return spent_ms / (STEP_MS * len(answer))
 
 
 def main() -> None:
     """Print how much time each way to guess leaves of the time without guesses."""
-    print("| text |", " | ".join(GUESSERS), "|")
-    print("| --- |", " | ".join("---" for _ in GUESSERS), "|")
+    rows = []
     for name, pairs in texts().items():
         shares = (
             statistics.mean(time_share(*pair, guesser) for pair in pairs)
             for guesser in GUESSERS.values()
         )
-        print(f"| {name} |", " | ".join(f"{share:.2f}" for share in shares), "|")
+        rows.append((name, *map(number, shares)))
+    print(Table("Time with guesses, of that without", ("text", *GUESSERS), rows).markdown())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ _MISLEADING = ((1, 3),)
 Prompt = str | list[int]
 
 
+def continuation(last: int, tokens: int) -> list[int]:
+    """What `chain_weights` answers to a prompt that ends with `last`."""
+    return list(range(last + 1, last + 1 + tokens))
+
+
 def sampled(number: int, words: int, _: int) -> Prompt:
     """Whatever the model says to a text of about `words` words."""
     return story(number, words)
@@ -60,9 +65,9 @@ def _prompt(
     number: int, words: int, tokens: int, shown: Callable[[list[int]], list[int]]
 ) -> list[int]:
     """About `words` tokens: foreign ones, what is `shown` of the answer, and its beginning."""
-    start = Random(number).randrange(_FIRST, _LAST - tokens)
-    hints = shown(list(range(start, start + tokens)))
-    return [*_foreign(number, max(1, words - len(hints))), *hints, start - 1]
+    last = Random(number).randrange(_FIRST, _LAST - tokens) - 1
+    hints = shown(continuation(last, tokens))
+    return [*_foreign(number, max(1, words - len(hints))), *hints, last]
 
 
 def _foreign(seed: int, count: int) -> Iterator[int]:

@@ -49,8 +49,8 @@ class PromptLookup:
 
 def guess(text: npt.NDArray[np.int32], most: int) -> list[int]:
     """At most `most` tokens that may follow, from the latest of the longest matches of the end."""
+    # Of `places`: where matches of the last `length + 1` tokens end.
     length, places = 0, np.flatnonzero(text[:-1] == text[-1:])
-    """Where the matches of the last `length + 1` tokens end."""
     start = len(text)
     while len(places) and length < most:
         start, length = int(places[-1]) + 1, length + 1

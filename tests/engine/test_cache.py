@@ -150,9 +150,7 @@ def test_a_generation_of_the_native_api_is_kept_in_both_forms(service: Service) 
 
 def generated(service: Service) -> float:
     """Tokens that the engine has made so far."""
-    name = "vllm:generation_tokens_total"
-    lines = service.get("/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+    return service.metric("vllm:generation_tokens_total")
 
 
 @pytest.mark.parametrize("leader", ["stays", "hangs up in the middle"])

@@ -6,6 +6,7 @@ seen with it. Nor are wrong tokens behind guessed ones (`PHI3_SPECULATIVE_TOKENS
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -30,6 +31,14 @@ BREAK_EVERY = 16
 """Of an answer's tokens, which one its prompt lacks: a guess is wrong there."""
 
 
+@pytest.fixture(scope="module")
+def chain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("chain-model")
+    stand_in = write_synthetic(directory / "small", tokenizer=DEMO_DIRECTORY, config=SMALL)
+    write_chain(stand_in, directory / "chain")
+    return directory / "chain"
+
+
 @pytest.fixture(scope="module", params=[0, 7], ids=["plain", "guessing"])
 def speculative_tokens(request: pytest.FixtureRequest) -> int:
     tokens: int = request.param
@@ -37,15 +46,14 @@ def speculative_tokens(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory, speculative_tokens: int) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("chain")
-    stand_in = write_synthetic(directory / "small", tokenizer=DEMO_DIRECTORY, config=SMALL)
-    write_chain(stand_in, directory / "chain")
+def chain(
+    tmp_path_factory: pytest.TempPathFactory, chain_model: Path, speculative_tokens: int
+) -> Iterator[Service]:
     settings = {
-        "PHI3_MODEL": str(directory / "chain"),
+        "PHI3_MODEL": str(chain_model),
         "PHI3_SPECULATIVE_TOKENS": str(speculative_tokens),
     }
-    with running(serve_command(), directory, settings) as service:
+    with running(serve_command(), tmp_path_factory.mktemp("chain"), settings) as service:
         yield service
 
 

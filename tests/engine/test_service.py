@@ -14,12 +14,6 @@ LABELS = ["billing", "shipping", "praise"]
 TEXT = "The invoice charged my card twice."
 
 
-def counter(service: Service, name: str) -> float:
-    """The sum of a counter's series."""
-    lines = service.get("/metrics").text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
-
-
 def test_bentomls_clients_generate_and_stream(service: Service) -> None:
     with bentoml.SyncHTTPClient(service.url) as client:
         answer = client.generate(prompt="Which port does this service use?", max_tokens=40)
@@ -43,14 +37,14 @@ async def test_the_async_client_classifies(service: Service) -> None:
 def test_a_decision_costs_one_forward_pass_over_labels_and_text(service: Service) -> None:
     """By the engine's own counts: the prompt's tokens once, and one token to read them from."""
     names = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
-    before = [counter(service, name) for name in names]
+    before = [service.metric(name) for name in names]
     text = f"{TEXT} {time.time()}"
     with bentoml.SyncHTTPClient(service.url) as client:
         (decision,) = client.classify(items=[{"text": text, "labels": LABELS}])
     usage = decision["usage"]
 
     def spent() -> list[float]:
-        return [counter(service, name) - was for name, was in zip(names, before, strict=True)]
+        return [service.metric(name) - was for name, was in zip(names, before, strict=True)]
 
     wait_for(lambda: spent()[1] > 0, "the engine counted the decision")
     assert spent() == [usage["prompt_tokens"], 1]
@@ -81,19 +75,19 @@ def test_a_client_that_hangs_up_stops_the_engines_work(service: Service, stream:
     else:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(url, json=body, timeout=0.5)
-    wait_for(lambda: counter(service, "vllm:num_requests_running") == 0, "the engine is idle", 5)
+    wait_for(lambda: service.metric("vllm:num_requests_running") == 0, "the engine is idle", 5)
 
 
 def test_a_native_client_that_hangs_up_stops_the_engines_work(service: Service) -> None:
-    before = counter(service, "phi3_requests_total")
+    before = service.metric("phi3_requests_total")
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
             f"{service.url}/generate",
             json={"prompt": "word " * 3500, "max_tokens": 500},
             timeout=0.05,
         )
-    wait_for(lambda: counter(service, "phi3_requests_total") == before + 1, "it is counted", 5)
-    wait_for(lambda: counter(service, "vllm:num_requests_running") == 0, "the engine is idle", 5)
+    wait_for(lambda: service.metric("phi3_requests_total") == before + 1, "it is counted", 5)
+    wait_for(lambda: service.metric("vllm:num_requests_running") == 0, "the engine is idle", 5)
 
 
 def test_vllms_metrics_stand_beside_ours(service: Service) -> None:

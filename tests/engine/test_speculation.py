@@ -30,9 +30,7 @@ def guessing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def guesses(service: Service, which: str) -> float:
     """Tokens that were guessed so far, `draft`, or `accepted`: the model chose them too."""
-    name = f"vllm:spec_decode_num_{which}_tokens_total"
-    lines = service.get("/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+    return service.metric(f"vllm:spec_decode_num_{which}_tokens_total")
 
 
 def test_decisions_and_probabilities_are_right_beside_guesses(guessing: Service) -> None:

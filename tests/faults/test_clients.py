@@ -45,9 +45,7 @@ class Guarded:
 
     def running(self) -> float:
         """Requests that vLLM works on or has waiting."""
-        names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
-        lines = self.service.get("/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names))
+        return self.service.metric("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 
 @pytest.fixture(scope="module")

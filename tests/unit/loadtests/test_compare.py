@@ -6,7 +6,7 @@ import pytest
 
 from loadtests.compare.__main__ import table
 from loadtests.compare.contestants import Contestant
-from loadtests.compare.texts import TEXTS
+from loadtests.compare.texts import TEXTS, continuation
 from loadtests.compare.timing import Shape, rate, streams
 from tests.support import EchoServer, wait_for
 
@@ -48,7 +48,7 @@ def hinted(name: str) -> float:
     """Of the answer's tokens, how many stand in the prompt."""
     *prompt, last = TEXTS[name](7, 300, 100)
     assert isinstance(last, int)
-    answer = range(last + 1, last + 101)
+    answer = continuation(last, 100)
     return sum(token in prompt for token in answer) / len(answer)
 
 

@@ -73,6 +73,7 @@ async def start_engine(
         engine_environment(
             data_dir=settings.data_dir,
             threads=settings.threads,
+            eager=not settings.compile,
             log_level=settings.log_level,
             log_configuration=await asyncio.to_thread(_write_log_configuration, settings),
             inherited=os.environ,

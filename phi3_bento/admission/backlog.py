@@ -30,6 +30,26 @@ _MOST_PROMISED_S = 30.0
 _IDLE_PRIORITY = -_MAX_PRIORITY - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Urgency:
+    """How a request stands to others."""
+
+    priority: int = 0
+    slo_s: float | None = None
+    """Seconds from its arrival within which the first token must come."""
+    age_s: float = 0.0
+    """Seconds of them that have passed."""
+    is_idle: bool = False
+    """Behind every priority, and in no place that others may wait in."""
+
+    def order(self, now: float) -> int:
+        """Lower goes first; in 64 bits."""
+        rank = max(-_MAX_PRIORITY, min(_MAX_PRIORITY, self.priority))
+        slo_s = DEFAULT_DEADLINE_S if self.slo_s is None else self.slo_s
+        deadline_ms = int((now - self.age_s + slo_s) * 1000)
+        return -(_IDLE_PRIORITY if self.is_idle else rank) * _PRIORITY_WEIGHT + deadline_ms
+
+
 @dataclass(eq=False, slots=True)
 class Place:
     """One request's place among all; `leave` gives it back."""
@@ -103,44 +123,41 @@ class Backlog:
         """Nobody gets a place now."""
         return len(self._places) >= self._room.sequences + (0 if is_idle else self._max_waiting)
 
-    def enter(
-        self,
-        work: Work,
-        *,
-        tokens: TokenCount,
-        priority: int,
-        slo_s: float | None,
-        age_s: float = 0.0,
-        is_idle: bool = False,
-    ) -> Place:
-        """Take a place, or raise `Overloaded` or `DeadlineUnmeetable`.
+    def check(self, work: Work, urgency: Urgency) -> float | None:
+        """Raise what `enter` would raise now; in how many seconds its first token would come.
 
-        `slo_s`: seconds from its arrival within which the first token must come, and `age_s` have
-        passed; `tokens`: what the engine counts while it works; `is_idle`: behind every priority,
-        and in no place that others may wait in. Work of no tokens, as of a tokenizer, does not wait
-        for the engine.
+        None while the engine's speed is unknown.
         """
         now = self._clock()
-        if not work.held_tokens:
-            return Place(work, tokens, 0, now, None)
-        rank = _IDLE_PRIORITY if is_idle else max(-_MAX_PRIORITY, min(_MAX_PRIORITY, priority))
-        arrived_at = now - age_s
-        order = _order(rank, arrived_at + (DEFAULT_DEADLINE_S if slo_s is None else slo_s))
-        predicted_s = self._predict(work, order, now)
-        if self.is_full(is_idle=is_idle):
+        predicted_s = self._predict(work, urgency.order(now), now)
+        if self.is_full(is_idle=urgency.is_idle):
             raise Overloaded(
                 f"{len(self._places)} requests are being answered or wait already.",
                 retry_after_s=max(1.0, predicted_s or 0.0),
             )
-        expected_s = None if predicted_s is None else age_s + predicted_s
+        slo_s = urgency.slo_s
+        expected_s = None if predicted_s is None else urgency.age_s + predicted_s
         if slo_s is not None and expected_s is not None and expected_s > slo_s:
             raise DeadlineUnmeetable(
                 f"The first token would come after about {expected_s * 1000:.0f} ms, and the "
                 f"request allows {slo_s * 1000:.0f} ms (x-slo-ttft-ms, or the key's default).",
                 retry_after_s=max(1.0, self._promise_s(expected_s - slo_s, work, now)),
             )
+        return predicted_s
+
+    def enter(self, work: Work, urgency: Urgency, tokens: TokenCount) -> Place:
+        """Take a place, or raise `Overloaded` or `DeadlineUnmeetable`.
+
+        `tokens`: what the engine counts while it works. Work of no tokens, as of a tokenizer, does
+        not wait for the engine.
+        """
+        now = self._clock()
+        if not work.held_tokens:
+            return Place(work, tokens, 0, now, None)
+        predicted_s = self.check(work, urgency)
+        order, step_s = urgency.order(now), self._step_s()
         place = Place(
-            work, tokens, order, now, predicted_s, self._step_s(), self._clock, _places=self._places
+            work, tokens, order, now, predicted_s, step_s, self._clock, _places=self._places
         )
         self._places.add(place)
         return place
@@ -200,7 +217,3 @@ class Backlog:
         seats = max(0, self._room.sequences - seats_taken)
         queued = sorted(waiting[seats:], key=attrgetter("order"))
         return waiting[:seats] + [place for place in queued if place.order <= order]
-
-
-def _order(priority: int, deadline_s: float) -> int:
-    return -priority * _PRIORITY_WEIGHT + int(deadline_s * 1000)

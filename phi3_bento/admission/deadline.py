@@ -5,15 +5,23 @@ on a CPU every step reads all weights once, and each token adds its arithmetic.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import accumulate
 from math import ceil
+from operator import itemgetter
+from statistics import median
 from time import monotonic
 
 from phi3_bento.engine.state import Step
 
-_REMEMBERED_STEPS = 128
+_REMEMBERED_PREFILLS = 32
+"""Few: a machine that others share is as fast as in its latest seconds."""
+
+_REMEMBERED_DECODES = 128
+"""More: a line needs steps of different widths."""
+
 _ENOUGH_STEPS = 4
 
 
@@ -72,8 +80,8 @@ class SpeedMeter:
         self._clock = clock
         self.stepped_at = 0.0
         """When the latest step ended, by `clock`, and the next began if there was work."""
-        self._prefills: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
-        self._decodes: deque[Step] = deque(maxlen=_REMEMBERED_STEPS)
+        self._prefills: deque[Step] = deque(maxlen=_REMEMBERED_PREFILLS)
+        self._decodes: deque[Step] = deque(maxlen=_REMEMBERED_DECODES)
         self._speed: Speed | None = None
 
     def observe(self, step: Step) -> None:
@@ -93,24 +101,41 @@ class SpeedMeter:
 
 
 def _fit(prefills: Sequence[Step], decodes: Sequence[Step]) -> Speed:
-    """A line through the steps without prefill; what prefills take beyond it is theirs."""
+    """A line through the steps without prefill; what prefills take beyond it is theirs.
+
+    By medians: one step in which the machine stood still says nothing of the next.
+    """
     step_s, decode_s = _line([(step.decode_tokens, step.seconds) for step in decodes])
-    beyond = sum(step.seconds - step_s - step.decode_tokens * decode_s for step in prefills)
-    prefill_s = beyond / sum(step.prefill_tokens for step in prefills)
+    prefill_s = _weighted_median(
+        (
+            (step.seconds - step_s - step.decode_tokens * decode_s) / step.prefill_tokens,
+            step.prefill_tokens,
+        )
+        for step in prefills
+    )
     return Speed(step_s, max(0.0, prefill_s), decode_s)
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Intercept and slope by least squares, neither negative."""
-    count = len(points)
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-    if slope < 0:
-        return mean_y, 0.0
-    intercept = mean_y - slope * mean_x
-    return (intercept, slope) if intercept >= 0 else (0.0, mean_y / mean_x)
+    """Intercept and slope, neither negative, by Theil's abridged method.
+
+    The slope is the median of those between each point of the lower half and one of the upper (H.
+    Theil, A rank-invariant method of linear and polynomial regression analysis, 1950).
+    """
+    ordered = sorted(points, key=itemgetter(0))
+    pairs = zip(ordered, ordered[len(ordered) // 2 :], strict=False)
+    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x1 != x2]
+    slope = max(0.0, median(slopes)) if slopes else 0.0
+    intercept = median(y - slope * x for x, y in points)
+    return (intercept, slope) if intercept >= 0 else (0.0, median(y / x for x, y in points if x))
+
+
+def _weighted_median(values: Iterable[tuple[float, int]]) -> float:
+    """Of values with their weights, the one that half of the weight does not exceed."""
+    ordered = sorted(values)
+    half = sum(weight for _, weight in ordered) / 2
+    sums = accumulate(weight for _, weight in ordered)
+    return next(value for (value, _), total in zip(ordered, sums, strict=True) if total >= half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
-from phi3_bento.admission.backlog import Backlog, Place
-from phi3_bento.admission.deadline import Room, SpeedMeter, Work
+from phi3_bento.admission.backlog import Backlog, Place, Urgency
+from phi3_bento.admission.deadline import Room, SpeedMeter
 from phi3_bento.admission.demand import work_of
 from phi3_bento.admission.limits import Lease, Limiter
 from phi3_bento.admission.prefixes import Prompt, PromptMeter
 from phi3_bento.admission.salts import Salts
 from phi3_bento.call import Call
-from phi3_bento.core import Job, Operation, TokenCount
+from phi3_bento.core import Job, Operation
 from phi3_bento.engine.state import ModelCard
 from phi3_bento.errors import PermissionDenied
 from phi3_bento.phi3_error import Phi3Error
@@ -70,15 +70,18 @@ class Gate:
         self._refusal = refusal
 
     def check_room(self, operation: Operation, body: Mapping[str, Any], call: Call) -> None:
-        """Raise what `let_in` would raise at once, before the request is parsed.
+        """Raise what `let_in` would raise for want of a place, before the request is parsed.
 
         Parsing costs more than all before it, and when many must be refused, nobody's time is left
         for those who were let in.
         """
         if self._refusal is not None:
             raise self._refusal()
-        if operation.is_generation and self.backlog.is_full(is_idle=call.is_idle):
-            self._enter(TokenCount(), self._prompt(operation, body, call).work, call)
+        if not operation.is_generation:
+            return
+        urgency = _urgency_of(call)
+        if urgency.slo_s is not None or self.backlog.is_full(is_idle=call.is_idle):
+            self.backlog.check(self._prompt(operation, body, call).work, urgency)
 
     @asynccontextmanager
     async def let_in(
@@ -94,7 +97,7 @@ class Gate:
         prompt = self._prompt(job.operation, body, call)
         lease = await self._lease(call, prompt.work.held_tokens)
         try:
-            place = self._enter(job.tokens, prompt.work, call)
+            place = self.backlog.enter(prompt.work, _urgency_of(call), job.tokens)
         except BaseException:
             await lease.release()
             raise
@@ -139,17 +142,16 @@ class Gate:
         work = work_of(operation, body, context_tokens=self._card.max_context_tokens)
         return self._prompts.read(call.caller.tenant, body, work)
 
-    def _enter(self, tokens: TokenCount, work: Work, call: Call) -> Place:
-        # Who wants to go last has no deadline by default.
-        slo_ms = call.slo_ttft_ms or (None if call.is_idle else call.caller.slo_ttft_ms)
-        return self.backlog.enter(
-            work,
-            tokens=tokens,
-            priority=call.caller.priority,
-            slo_s=None if slo_ms is None else slo_ms / 1000,
-            age_s=monotonic() - call.started_at,
-            is_idle=call.is_idle,
-        )
+
+def _urgency_of(call: Call) -> Urgency:
+    # Who wants to go last has no deadline by default.
+    slo_ms = call.slo_ttft_ms or (None if call.is_idle else call.caller.slo_ttft_ms)
+    return Urgency(
+        priority=call.caller.priority,
+        slo_s=None if slo_ms is None else slo_ms / 1000,
+        age_s=monotonic() - call.started_at,
+        is_idle=call.is_idle,
+    )
 
 
 def check_model(call: Call, model: str) -> None:

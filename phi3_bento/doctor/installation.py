@@ -97,6 +97,7 @@ def check_engine(settings: Settings) -> Finding:
         environment = engine_environment(
             data_dir=Path(directory),
             threads=settings.threads,
+            eager=not settings.compile,
             log_level="error",
             inherited=os.environ,
         )

@@ -90,6 +90,7 @@ def engine_environment(
     *,
     data_dir: Path,
     threads: int | None,
+    eager: bool,
     log_level: str,
     log_configuration: Path | None = None,
     inherited: Mapping[str, str],
@@ -117,6 +118,10 @@ def engine_environment(
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "THP_MEM_ALLOC_ENABLE": "1",
     }
+    if eager:
+        # vLLM compiles what counts the ranks for logprobs even so: with the first such request, by
+        # a C++ compiler, for seconds and in memory that the full size leaves no room for.
+        wanted["TORCH_COMPILE_DISABLE"] = "1"
     if log_configuration is not None:
         wanted["VLLM_LOGGING_CONFIG_PATH"] = str(log_configuration)
     environment = {name: value for name, value in wanted.items() if name not in inherited}

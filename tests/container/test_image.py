@@ -144,6 +144,15 @@ def test_it_serves_the_demo_model_in_8_gib_and_two_cpus(container: Container) ->
     assert int(quota) / int(period) == 2
 
 
+def test_it_decides(container: Container) -> None:
+    """Probabilities are what vLLM would compile a function for."""
+    item = {"text": "My parcel never came.", "labels": ["shipping", "praise"]}
+    url, headers = f"{container.url}/classify", {"Authorization": f"Bearer {KEY}"}
+    answer = httpx.post(url, json={"items": [item]}, headers=headers, timeout=60)
+    assert answer.status_code == 200
+    assert answer.json()[0]["probabilities"].keys() == {"shipping", "praise"}
+
+
 def test_without_a_key_it_answers_probes_alone(container: Container) -> None:
     assert httpx.get(f"{container.url}/livez").status_code == 200
     assert httpx.get(f"{container.url}/v1/models").status_code == 401

@@ -19,7 +19,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.environ.update(
             engine_environment(
-                data_dir=Path(directory), threads=None, log_level="error", inherited=os.environ
+                data_dir=Path(directory),
+                threads=None,
+                eager=True,
+                log_level="error",
+                inherited=os.environ,
             )
         )
         from vllm import LLM, SamplingParams  # noqa: PLC0415  # reads the environment

@@ -51,6 +51,12 @@ def decide(service: Service) -> dict[str, float]:
     return probabilities
 
 
+def test_no_compiler_is_needed(service: Service) -> None:
+    """vLLM would have one build the function that counts ranks, and an image has none."""
+    decide(service)
+    assert not list((service.data_dir / "torchinductor").rglob("*.so"))
+
+
 @contextmanager
 def decisions_beside(service: Service) -> Iterator[list[dict[str, float]]]:
     """Meanwhile one decision follows the other; what was decided."""

@@ -1,7 +1,7 @@
 """The pipeline answers, counts and ends every request, whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import pytest
@@ -202,13 +202,18 @@ async def test_a_key_for_other_models_may_not_ask_this_one(bench: Bench) -> None
     await whole(bench.answer(caller=Caller("acme", "k1", models=frozenset({"phi3-echo"}))))
 
 
+def learn_half_a_second(bench: Bench) -> None:
+    """Of every step of the engine."""
+    for _ in range(8):
+        bench.parts.meter.observe(Step(0, 1, 0.5))
+        bench.parts.meter.observe(Step(10, 0, 0.5))
+
+
 @pytest.mark.parametrize(("named", "default"), [(100, None), (None, 100), (100, 60_000)])
 async def test_a_deadline_of_the_request_or_of_its_key_is_held_or_refused_at_once(
     bench: Bench, named: int | None, default: int | None
 ) -> None:
-    for _ in range(8):
-        bench.parts.meter.observe(Step(0, 1, 0.5))
-        bench.parts.meter.observe(Step(10, 0, 0.5))
+    learn_half_a_second(bench)
     caller = Caller("acme", "k1", slo_ttft_ms=default)
     with pytest.raises(Unavailable) as caught:
         await whole(bench.answer(STREAM, caller, named))
@@ -218,10 +223,29 @@ async def test_a_deadline_of_the_request_or_of_its_key_is_held_or_refused_at_onc
     assert bench.value("phi3_first_token_prediction_error_seconds_count") == 1
 
 
+@pytest.mark.parametrize("body", [CHAT, CHAT | {"temperature": 1}, CHAT | {"n": 2}])
+async def test_who_is_refused_for_a_deadline_is_not_parsed(
+    parts: MakeParts, body: dict[str, Any]
+) -> None:
+    class Reading(EchoEngine):
+        parsed = 0
+
+        def parse(self, operation: Operation, body: Mapping[str, Any], request_id: str) -> Job:
+            self.parsed += 1
+            return super().parse(operation, body, request_id)
+
+    engine = Reading()
+    bench = Bench(parts, engine).opened()
+    learn_half_a_second(bench)
+    with pytest.raises(Unavailable) as caught:
+        await whole(bench.answer(body, slo_ttft_ms=100))
+    assert (caught.value.code, engine.parsed) == ("deadline_unmeetable", 0)
+    await whole(bench.answer(body, slo_ttft_ms=60_000))
+    assert engine.parsed == 1
+
+
 async def test_who_wants_to_go_last_has_no_deadline_but_its_own(bench: Bench) -> None:
-    for _ in range(8):
-        bench.parts.meter.observe(Step(0, 1, 0.5))
-        bench.parts.meter.observe(Step(10, 0, 0.5))
+    learn_half_a_second(bench)
     caller = Caller("acme", "k1", slo_ttft_ms=100)
     call = Call(caller, "id-1", is_idle=True)
     assert await whole(bench.pipeline.answer(Operation.CHAT, CHAT, call))

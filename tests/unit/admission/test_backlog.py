@@ -2,7 +2,7 @@
 
 import pytest
 
-from phi3_bento.admission.backlog import Backlog, Place
+from phi3_bento.admission.backlog import Backlog, Place, Urgency
 from phi3_bento.admission.deadline import Room, SpeedMeter, Work
 from phi3_bento.core import TokenCount
 from phi3_bento.engine.state import Step
@@ -45,14 +45,8 @@ def enter(
     age_s: float = 0.0,
     is_idle: bool = False,
 ) -> Place:
-    return queue.enter(
-        Work(prompt, 5),
-        tokens=TokenCount(),
-        priority=priority,
-        slo_s=slo_s,
-        age_s=age_s,
-        is_idle=is_idle,
-    )
+    urgency = Urgency(priority=priority, slo_s=slo_s, age_s=age_s, is_idle=is_idle)
+    return queue.enter(Work(prompt, 5), urgency, TokenCount())
 
 
 def test_a_deadline_that_can_be_met_is_let_in_with_its_prediction(clock: Clock) -> None:
@@ -134,7 +128,7 @@ def test_who_came_during_a_step_waits_for_its_end(clock: Clock) -> None:
 def test_what_needs_no_engine_takes_no_place(clock: Clock) -> None:
     queue = backlog(clock, sequences=1, max_waiting=0)
     enter(queue)
-    queue.enter(Work(0, 0), tokens=TokenCount(), priority=0, slo_s=0.001)
+    queue.enter(Work(0, 0), Urgency(slo_s=0.001), TokenCount())
     assert queue.waiting() == 1
 
 

@@ -54,6 +54,20 @@ def test_the_speed_is_learnt_from_steps() -> None:
     assert speed.decode_step_s(4) == pytest.approx(SPEED.decode_step_s(4), rel=0.05)
 
 
+@pytest.mark.parametrize("paused", [Step(100, 4, 8.0), Step(0, 4, 8.0)])
+def test_a_step_in_which_the_machine_stood_still_says_nothing_of_the_next(paused: Step) -> None:
+    meter = SpeedMeter()
+    for count in range(1, 21):
+        meter.observe(Step(100, 2, seconds(100, 2)))
+        meter.observe(Step(20, 0, seconds(20, 0)))
+        meter.observe(Step(0, count % 5 + 1, seconds(0, count % 5 + 1)))
+    meter.observe(paused)
+    speed = meter.speed()
+    assert speed is not None
+    assert seconds(128, 4, speed) == pytest.approx(seconds(128, 4))
+    assert speed.decode_step_s(4) == pytest.approx(SPEED.decode_step_s(4))
+
+
 def test_a_slower_engine_is_noticed() -> None:
     meter = SpeedMeter()
     for factor in (1, 3):

@@ -16,9 +16,9 @@ from phi3_bento.engine.environment import (
 )
 
 
-def environment(tmp_path: Path, **inherited: str) -> dict[str, str]:
+def environment(tmp_path: Path, *, eager: bool = True, **inherited: str) -> dict[str, str]:
     return engine_environment(
-        data_dir=tmp_path, threads=None, log_level="info", inherited=inherited
+        data_dir=tmp_path, threads=None, eager=eager, log_level="info", inherited=inherited
     )
 
 
@@ -63,6 +63,11 @@ def test_everything_that_is_written_goes_under_the_data_directory(tmp_path: Path
 def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     assert variables["VLLM_NO_USAGE_STATS"] == variables["DO_NOT_TRACK"] == "1"
+
+
+def test_nothing_is_compiled_unless_asked_for(tmp_path: Path) -> None:
+    assert environment(tmp_path)["TORCH_COMPILE_DISABLE"] == "1"
+    assert "TORCH_COMPILE_DISABLE" not in environment(tmp_path, eager=False)
 
 
 def test_the_log_level_is_handed_on(tmp_path: Path) -> None:

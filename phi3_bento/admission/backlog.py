@@ -27,6 +27,10 @@ _MAX_PRIORITY = 2**22
 _MOST_PROMISED_S = 30.0
 """Not all come back: whoever is refused is not sent away for longer on their account."""
 
+_CAUTION = 1.15
+"""A deadline is judged by so much more than is predicted: requests that come at once take time
+from the engine's cores (docs/performance.md, a hundred decisions at once)."""
+
 _IDLE_PRIORITY = -_MAX_PRIORITY - 1
 
 
@@ -136,7 +140,7 @@ class Backlog:
                 retry_after_s=max(1.0, predicted_s or 0.0),
             )
         slo_s = urgency.slo_s
-        expected_s = None if predicted_s is None else urgency.age_s + predicted_s
+        expected_s = None if predicted_s is None else urgency.age_s + _CAUTION * predicted_s
         if slo_s is not None and expected_s is not None and expected_s > slo_s:
             raise DeadlineUnmeetable(
                 f"The first token would come after about {expected_s * 1000:.0f} ms, and the "

@@ -19,7 +19,7 @@ from phi3_bento.fleet.control import ask
 from phi3_bento.fleet.display import status_table
 from phi3_bento.fleet.layout import Layout, Machine, Wish, lay_out
 from phi3_bento.fleet.router import POLICIES, Policy, check_installed
-from phi3_bento.fleet.running import RunningFleet
+from phi3_bento.fleet.running import RunningFleet, only_fleet
 from phi3_bento.launcher import check_port, find_service_file
 from phi3_bento.models.source import find_model
 from phi3_bento.settings import Settings, load_settings
@@ -48,12 +48,13 @@ def up_command(
     check_installed()
     find_service_file()
     layout = _lay_out(settings, replicas, max_replicas or replicas)
-    chosen = _check(settings, layout, policy)
-    _say(
-        f"{replicas} replicas of {_cores(layout)} and "
-        f"{layout.places[0].memory_bytes / 2**30:.1f} GiB each. Logs: {layout.directory}"
-    )
-    asyncio.run(RunningFleet(settings, layout, chosen, _say).run())
+    with only_fleet(layout.directory):
+        chosen = _check(settings, layout, policy)
+        _say(
+            f"{replicas} replicas of {_cores(layout)} and "
+            f"{layout.places[0].memory_bytes / 2**30:.1f} GiB each. Logs: {layout.directory}"
+        )
+        asyncio.run(RunningFleet(settings, layout, chosen, _say).run())
 
 
 @fleet_cli.command("status")

@@ -41,11 +41,12 @@ class RunningFleet:
         self._supervisor: Supervisor | None = None
 
     async def run(self) -> None:
-        """Return after an orderly end. Raises `StartFailure` when it cannot start."""
+        """Return after an orderly end. Raises `StartFailure` when it cannot start.
+
+        Within `only_fleet` of its directory.
+        """
         settings, directory = self._settings, self._layout.directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            stack.enter_context(_only_fleet(directory))
             key = fleet_key(settings, directory)
             if needs_own_redis(settings, self._layout):
                 redis, self._variables = await start_own_redis(
@@ -182,8 +183,9 @@ def _share_of(place: Place, given: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _only_fleet(directory: Path) -> Iterator[None]:
-    """Hold the directory, or raise `StartFailure` where another fleet does."""
+def only_fleet(directory: Path) -> Iterator[None]:
+    """Hold the directory, made where it is missing; `StartFailure` where another fleet holds it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

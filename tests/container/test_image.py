@@ -72,10 +72,9 @@ class Container:
         messages = [{"role": "user", "content": "Hello! What are you?"}]
         return self.post({"messages": messages, "temperature": 0, **body}, KEY)
 
-    def post(self, body: object, key: str) -> httpx.Response:
+    def post(self, body: object, key: str, path: str = "/v1/chat/completions") -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
-        url = f"{self.url}/v1/chat/completions"
-        return httpx.post(url, json=body, headers=headers, timeout=60)
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=60)
 
     def is_ready(self) -> bool:
         try:
@@ -147,8 +146,7 @@ def test_it_serves_the_demo_model_in_8_gib_and_two_cpus(container: Container) ->
 def test_it_decides(container: Container) -> None:
     """Probabilities are what vLLM would compile a function for."""
     item = {"text": "My parcel never came.", "labels": ["shipping", "praise"]}
-    url, headers = f"{container.url}/classify", {"Authorization": f"Bearer {KEY}"}
-    answer = httpx.post(url, json={"items": [item]}, headers=headers, timeout=60)
+    answer = container.post({"items": [item]}, KEY, "/classify")
     assert answer.status_code == 200
     assert answer.json()[0]["probabilities"].keys() == {"shipping", "praise"}
 

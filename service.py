@@ -45,7 +45,7 @@ except StartFailure as failure:
     raise SystemExit(f"phi3-bento: {failure.message}") from failure
 
 guard_connections(
-    ConnectionLimits(connections=settings.max_connections),
+    ConnectionLimits(connections=settings.max_connections, idle_s=settings.idle_limit_s),
     StreamEnder(last_words(), settings.stream_ender),
 )
 

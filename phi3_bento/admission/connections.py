@@ -38,6 +38,10 @@ class ConnectionLimits:
     """From the end of the head to that of the body."""
     write_s: float = 30.0
     """For which a client may take nothing of what waits for it."""
+    idle_s: int = 95
+    """From an answer to the next request. Most clients and proxies keep theirs for 90 s at most,
+    and who asks should close first: a request that meets a closed connection has failed.
+    """
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -48,6 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = self.limits.idle_s
         self._held_bytes = 0
         """Received, and neither a complete head nor body yet: the parser keeps it."""
         self._refused = False
@@ -57,7 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) > self.limits.connections and not self._close_longest_idle():
             self._refuse(Overloaded("Too many connections are open.", retry_after_s=1))
         else:
             self._expect_within(self.limits.head_s)
@@ -136,6 +141,19 @@ class GuardedProtocol(HttpToolsProtocol):
             scope: Scope = cycle.scope  # type: ignore[assignment]  # typed without room for ours
             scope[HELD_KEY] = partial(self.ender.held, self.transport)
         super()._start_asgi_task(cycle, app)
+
+    def _close_longest_idle(self) -> bool:
+        """Make room for a client that has something to ask; False where all are at work."""
+        idle = {
+            each.transport: each.timeout_keep_alive_task.when()
+            for each in self.connections
+            if isinstance(each, GuardedProtocol)
+            and each.timeout_keep_alive_task
+            and not each.transport.is_closing()
+        }
+        if idle:
+            min(idle, key=idle.__getitem__).close()
+        return bool(idle)
 
     @property
     def _is_answering(self) -> bool:

@@ -12,7 +12,15 @@ class LimitKnobs(BaseModel):
     max_connections: int = Field(
         512,
         ge=1,
-        description="Connections that may be open at the same time; more get 503 and are closed.",
+        description="Connections that may be open at the same time; one more takes the place of "
+        "the one that has been idle longest, or gets 503 where none is.",
+    )
+    idle_limit_s: int = Field(
+        95,
+        ge=1,
+        description="Seconds for which a connection stays open between two requests. Keep it above "
+        "what proxies and clients have (nginx 60, Go and Rust 90): one that is closed here just as "
+        "it is used costs them a failed request.",
     )
     max_choices: int = Field(
         16, ge=1, le=128, description="The largest `n`, and the most prompts of one completion."

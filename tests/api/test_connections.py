@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from http.client import HTTPResponse
+from pathlib import Path
 
 import httpx
 import pytest
@@ -36,10 +38,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoServer]:
 
 
 @contextmanager
-def connection(server: EchoServer) -> Iterator[socket.socket]:
-    host, _, port = server.url.removeprefix("http://").partition(":")
+def connection(service: EchoServer | Service) -> Iterator[socket.socket]:
+    host, _, port = service.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as opened:
         yield opened
+
+
+def ask(opened: socket.socket) -> int:
+    """The status of a small request, whose answer is read to its end."""
+    opened.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with HTTPResponse(opened) as response:
+        response.begin()
+        response.read()
+    return response.status
 
 
 def head(body_bytes: int, *lines: str) -> bytes:
@@ -182,6 +193,24 @@ def test_more_connections_than_may_be_are_told_to_come_back(server: EchoServer) 
         assert is_well(server)
 
 
+def test_the_longest_idle_connection_makes_room(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        limits = ConnectionLimits(connections=2)
+        server = stack.enter_context(echo_server(tmp_path, limits=limits))
+        first, second = (stack.enter_context(connection(server)) for _ in range(2))
+        assert [ask(second), ask(first), ask(second)] == [200, 200, 200]
+        assert ask(stack.enter_context(connection(server))) == 200
+        assert first.recv(1) == b""
+        assert ask(second) == 200
+
+
+def test_a_connection_that_asks_nothing_more_is_closed(tmp_path: Path) -> None:
+    limits = ConnectionLimits(idle_s=1)
+    with echo_server(tmp_path, limits=limits) as server, connection(server) as opened:
+        assert ask(opened) == 200
+        assert read_to_end(opened) == b""
+
+
 def test_a_client_with_pipelined_requests_that_leaves_stops_the_work(server: EchoServer) -> None:
     aborted = server.engine.aborted
     server.engine.word_s = 0.05
@@ -219,10 +248,17 @@ def test_a_long_answer_to_a_slow_reader_comes_whole(server: EchoServer) -> None:
 
 def test_the_whole_service_has_these_bounds(echo_service: Service) -> None:
     """BentoML starts its server itself: that it takes our protocol is worth a test."""
-    host, _, port = echo_service.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as opened:
+    with connection(echo_service) as opened:
         opened.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n" + b"X-A: a\r\n" * 5000)
         assert failure(read_to_end(opened)) == (431, "headers_too_large")
+
+
+def test_a_connection_is_there_for_as_long_as_clients_keep_it(echo_service: Service) -> None:
+    """uvicorn would close it after 5 s, just when httpx, and with it OpenAI's client, gives up."""
+    with connection(echo_service) as opened:
+        assert ask(opened) == 200
+        time.sleep(6)
+        assert ask(opened) == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/generate", "/classify", "/tokenize"])
